@@ -1,0 +1,195 @@
+//! Rows of tokens to be scored, grouped under the prefixes they share.
+
+use std::ops::Range;
+
+use crate::Signals;
+
+/// Completions under shared prefixes. A prefix is computed once, however many rows follow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Token ids of each prefix (a rendered prompt); none is empty.
+    pub prefixes: Vec<Vec<u32>>,
+    /// The completions, in any order; each names its prefix.
+    pub rows: Vec<Row>,
+    /// Logits are divided by this before the log-probabilities are taken; positive.
+    pub temperature: f64,
+}
+
+/// One completion after a prefix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Index into [`Batch::prefixes`].
+    pub prefix: usize,
+    /// Token ids of the completion, as sampled, the end token included; not empty.
+    pub tokens_t: Vec<u32>,
+    /// The tokens whose hidden states are pooled into the row's point: the reasoning of a
+    /// completion whose format is valid. Never empty, and never reaching the last token, which is
+    /// predicted but not read. `None`: the row has no point.
+    pub reasoning: Option<Range<usize>>,
+}
+
+/// A part of a batch that is computed at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// Some of the rows, with the prefixes they need.
+    pub batch: Batch,
+    /// For each row of the slice, its index in the whole batch.
+    pub rows: Vec<usize>,
+}
+
+impl Batch {
+    /// The number of tokens a policy computes: each prefix once, each row without its last token.
+    pub fn computed_tokens(&self) -> usize {
+        let prefixes: usize = self.prefixes.iter().map(Vec::len).sum();
+        prefixes
+            + self
+                .rows
+                .iter()
+                .map(|row| row.tokens_t.len() - 1)
+                .sum::<usize>()
+    }
+
+    /// Cuts the batch between prefixes, and inside a prefix's rows where one prefix alone is too
+    /// large, so that each slice computes at most `tokens_max` tokens (a single row may exceed it).
+    ///
+    /// Every row is in exactly one slice; rows keep their order within a prefix.
+    pub fn slices(&self, tokens_max: usize) -> Vec<Slice> {
+        let mut slices: Vec<Slice> = Vec::new();
+        let mut computed = 0;
+        for (prefix, tokens) in self.prefixes.iter().enumerate() {
+            let rows = (0..self.rows.len()).filter(|&row| self.rows[row].prefix == prefix);
+            let mut opened = false;
+            for row in rows {
+                let length = self.rows[row].tokens_t.len() - 1;
+                let added = length + if opened { 0 } else { tokens.len() };
+                if slices.is_empty() || computed + added > tokens_max {
+                    slices.push(Slice {
+                        batch: self.without_rows(),
+                        rows: Vec::new(),
+                    });
+                    computed = 0;
+                    opened = false;
+                }
+                let slice = slices.last_mut().expect("a slice was opened above");
+                if !opened {
+                    slice.batch.prefixes.push(tokens.clone());
+                    computed += tokens.len();
+                    opened = true;
+                }
+                let own = Row {
+                    prefix: slice.batch.prefixes.len() - 1,
+                    ..self.rows[row].clone()
+                };
+                slice.batch.rows.push(own);
+                slice.rows.push(row);
+                computed += length;
+            }
+        }
+        slices
+    }
+
+    fn without_rows(&self) -> Self {
+        Self {
+            prefixes: Vec::new(),
+            rows: Vec::new(),
+            temperature: self.temperature,
+        }
+    }
+}
+
+impl Slice {
+    /// The part of `signals` (of the whole batch) that belongs to this slice's rows.
+    pub fn select(&self, signals: &Signals) -> Signals {
+        Signals {
+            logprobs_nt: self
+                .rows
+                .iter()
+                .map(|&row| signals.logprobs_nt[row].clone())
+                .collect(),
+            points_nd: self
+                .rows
+                .iter()
+                .map(|&row| signals.points_nd[row].clone())
+                .collect(),
+        }
+    }
+
+    /// Writes this slice's signals into those of the whole batch.
+    pub fn place(&self, part: Signals, whole: &mut Signals) {
+        let parts = part.logprobs_nt.into_iter().zip(part.points_nd);
+        for (&row, (logprobs_t, point_d)) in self.rows.iter().zip(parts) {
+            whole.logprobs_nt[row] = logprobs_t;
+            whole.points_nd[row] = point_d;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> Batch {
+        let row = |prefix, length| Row {
+            prefix,
+            tokens_t: vec![1; length],
+            reasoning: None,
+        };
+        Batch {
+            prefixes: vec![vec![7; 10], vec![8; 4], vec![9; 6]],
+            rows: vec![
+                row(1, 5),
+                row(0, 3),
+                row(1, 9),
+                row(2, 2),
+                row(0, 4),
+                row(1, 2),
+            ],
+            temperature: 1.0,
+        }
+    }
+
+    #[test]
+    fn slices_hold_every_row_once_under_its_own_prefix() {
+        let whole = batch();
+        for tokens_max in [1, 12, 16, 25, 1000] {
+            let slices = whole.slices(tokens_max);
+            let mut seen: Vec<usize> = slices.iter().flat_map(|s| s.rows.clone()).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..6).collect::<Vec<_>>(), "at {tokens_max}");
+            for slice in &slices {
+                for (own, &row) in slice.batch.rows.iter().zip(&slice.rows) {
+                    assert_eq!(own.tokens_t, whole.rows[row].tokens_t);
+                    let prefix = &whole.prefixes[whole.rows[row].prefix];
+                    assert_eq!(&slice.batch.prefixes[own.prefix], prefix);
+                }
+                let computed = slice.batch.computed_tokens();
+                assert!(
+                    computed <= tokens_max || slice.rows.len() == 1,
+                    "{computed}"
+                );
+            }
+        }
+        assert_eq!(whole.slices(whole.computed_tokens()).len(), 1);
+    }
+
+    #[test]
+    fn signals_cut_into_slices_come_together_again() {
+        let whole = batch();
+        let signals = Signals {
+            logprobs_nt: whole
+                .rows
+                .iter()
+                .map(|r| vec![r.tokens_t.len() as f64])
+                .collect(),
+            points_nd: whole.rows.iter().map(|r| vec![r.prefix as f64]).collect(),
+        };
+        let mut rebuilt = Signals {
+            logprobs_nt: vec![vec![]; 6],
+            points_nd: vec![vec![]; 6],
+        };
+        for slice in whole.slices(12) {
+            slice.place(slice.select(&signals), &mut rebuilt);
+        }
+        assert_eq!(rebuilt, signals);
+    }
+}
