@@ -1,0 +1,51 @@
+//! Which rows of a batch see which.
+
+/// A run of rows that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First row.
+    pub start: usize,
+    /// Number of rows, at least 1.
+    pub length: usize,
+    /// Index of the segment this one continues.
+    pub parent: Option<usize>,
+}
+
+/// Segments that tile the rows of a batch: each row attends to the rows before it in its own
+/// segment, to itself, and to all rows of its segment's ancestors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    segments: Vec<Segment>,
+}
+
+impl Layout {
+    /// Asserts that the segments tile the rows from 0 on in order, and that parents come before
+    /// their children.
+    pub fn new(segments: Vec<Segment>) -> Layout {
+        let mut row = 0;
+        for (index, segment) in segments.iter().enumerate() {
+            let Segment { start, length, parent } = *segment;
+            assert_eq!(start, row, "segment {index} starts at {start}, expected {row}");
+            assert!(length > 0, "segment {index} has no rows");
+            assert!(parent.is_none_or(|p| p < index), "segment {index} comes before its parent");
+            row += length;
+        }
+        Layout { segments }
+    }
+
+    /// The segments in row order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.segments.last().map_or(0, |last| last.start + last.length)
+    }
+
+    /// The rows before `row`'s own segment that it sees, nearest ancestor first.
+    pub(super) fn ancestors(&self, segment: usize) -> impl Iterator<Item = Segment> {
+        let parent = |segment: &Segment| segment.parent.map(|parent| self.segments[parent]);
+        std::iter::successors(parent(&self.segments[segment]), move |s| parent(s))
+    }
+}

@@ -1,0 +1,40 @@
+//! The coarse operations of a decoder-only transformer, each forward and hand-written backward,
+//! on a device chosen at run time.
+//!
+//! Legend of the shape suffixes: `n` tokens (rows of a batch without padding), `d` width of the
+//! residual stream, `v` vocabulary, `i`/`o` inputs/outputs of a linear map, `m` rows that are
+//! scored, `c` columns of the fused query|key|value matrix, `q` columns of all query heads,
+//! `h` size of one head, `r` rows decoded together.
+//!
+//! Every weight is stored `[in, out]`; the embedding table is stored as the head's weight,
+//! `[d, v]`, so that both can be one matrix. A backward adds to the gradients of weights and says
+//! of every other output whether it adds or overwrites. Misuse (a shape that does not fit) is a
+//! bug of the caller and asserts.
+//!
+//! On the CPU, results do not depend on the number of threads: work is cut into parts that never
+//! share a sum. Start at [`Device`] and [`Matrix`], then read [`linear`].
+
+mod threads;
+mod vector;
+
+mod device;
+mod matrix;
+mod product;
+
+pub mod adamw;
+pub mod add;
+pub mod attention;
+pub mod embedding;
+pub mod head;
+pub mod head_norm;
+pub mod linear;
+pub mod norm;
+pub mod pool;
+pub mod rms_norm;
+pub mod rope;
+pub mod rows;
+pub mod sample;
+pub mod swiglu;
+
+pub use device::{Cpu, Device};
+pub use matrix::{Matrix, Mode};

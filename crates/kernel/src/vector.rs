@@ -1,0 +1,1 @@
+//! Loops over `f32` that the compiler turns into the widest vectors the processor has.
