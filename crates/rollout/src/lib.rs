@@ -1,1 +1,26 @@
-//! Placeholder.
+//! From prompts to graded groups, used alike by training and evaluation.
+//!
+//! A group is what one question under one constitution gave: a shared prefix and its completions,
+//! each with its text, its grades and the token span of its reasoning. Completions keep the token
+//! ids that were sampled; text is only decoded for graders and readers. A grade that is missing
+//! stays missing: it is `None`, counted, and never 0.
+//!
+//! Axes: `q` questions, `k` constitutions, `g` completions of a group, `t` tokens.
+//!
+//! Start at [`render`] and [`collect`], then [`Format`] and [`Grader`].
+
+mod answer;
+mod collect;
+mod format;
+mod grader;
+mod prompt;
+mod span;
+mod statistics;
+
+pub use answer::same_answer;
+pub use collect::{Completion, Group, Rollout, RolloutError, collect};
+pub use format::{Format, Spans};
+pub use grader::{AnswerGrader, FormatGrader, Grader, Item, WeightedGrader, weighted_reward};
+pub use prompt::{Prompt, Question, render};
+pub use span::token_span;
+pub use statistics::statistics;

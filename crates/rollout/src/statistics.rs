@@ -1,0 +1,173 @@
+//! The figures of a rollout, under the names that TRL logs them by.
+
+use math::{mean, variance};
+use policy::Finish;
+
+use crate::{Completion, Group};
+
+/// Rewards that differ by less are equal, as `torch.isclose` has it.
+const EQUAL_REWARDS: f64 = 1e-8;
+
+/// Name and value of each statistic of some groups; `graders` names the grades of a completion.
+///
+/// A mean over nothing is NaN (TRL gives 0 for the lengths of no terminated completions). Ungraded
+/// completions are out of every mean of rewards. Lengths are in tokens and count the end token;
+/// entropy is the mean over tokens, in nats; `reward_std` is over all completions, with divisor
+/// `n − 1`; `frac_reward_zero_std` is the share of groups with no two different rewards, the ones
+/// that give no advantage.
+///
+/// # Source
+/// TRL 1.16, `GRPOTrainer._generate` and `_compute_advantages`; `ungraded` (a count) and
+/// `format_valid` (a rate) are ours.
+pub fn statistics(groups: &[Group], graders: &[&str]) -> Vec<(String, f64)> {
+    let completions: Vec<&Completion> = groups.iter().flat_map(|g| &g.completions).collect();
+    let each = |f: &dyn Fn(&Completion) -> Option<f64>| -> Vec<f64> {
+        completions
+            .iter()
+            .filter_map(|completion| f(completion))
+            .collect()
+    };
+    let length = |completion: &Completion| completion.sample.tokens_t.len() as f64;
+    let is_clipped = |completion: &Completion| completion.sample.finish == Finish::Length;
+
+    let rewards = each(&|completion| completion.reward);
+    let lengths = each(&|completion| Some(length(completion)));
+    let terminated = each(&|c| (!is_clipped(c)).then(|| length(c)));
+    let flat: Vec<f64> = groups
+        .iter()
+        .map(|group| f64::from(is_flat(group)))
+        .collect();
+    let entropies: Vec<f64> = completions
+        .iter()
+        .flat_map(|completion| completion.sample.entropies_t.iter().copied())
+        .collect();
+
+    let named = [
+        ("reward", mean(&rewards)),
+        ("reward_std", variance(&rewards, 1).sqrt()),
+        ("frac_reward_zero_std", mean(&flat)),
+        ("completions/mean_length", mean(&lengths)),
+        (
+            "completions/min_length",
+            lengths.iter().copied().fold(f64::NAN, f64::min),
+        ),
+        (
+            "completions/max_length",
+            lengths.iter().copied().fold(f64::NAN, f64::max),
+        ),
+        ("completions/mean_terminated_length", mean(&terminated)),
+        (
+            "completions/clipped_ratio",
+            mean(&each(&|c| Some(f64::from(is_clipped(c))))),
+        ),
+        ("entropy", mean(&entropies)),
+        (
+            "format_valid",
+            mean(&each(&|c| Some(f64::from(c.format_valid)))),
+        ),
+        ("ungraded", (completions.len() - rewards.len()) as f64),
+    ];
+    let grade = |(index, name): (usize, &&str)| {
+        let grades = each(&|completion| completion.grades[index]);
+        (format!("rewards/{name}/mean"), mean(&grades))
+    };
+    let named = named.map(|(name, value)| (name.to_owned(), value));
+    named
+        .into_iter()
+        .chain(graders.iter().enumerate().map(grade))
+        .collect()
+}
+
+fn is_flat(group: &Group) -> bool {
+    let rewards = || group.completions.iter().filter_map(|c| c.reward);
+    let (low, high) = rewards().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), reward| {
+        (low.min(reward), high.max(reward))
+    });
+    high - low < EQUAL_REWARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::Sample;
+
+    use super::*;
+
+    fn completion(reward: Option<f64>, entropies_t: &[f64], finish: Finish) -> Completion {
+        Completion {
+            sample: Sample {
+                tokens_t: vec![0; entropies_t.len()],
+                logprobs_t: vec![0.0; entropies_t.len()],
+                entropies_t: entropies_t.to_vec(),
+                finish,
+            },
+            text: String::new(),
+            grades: vec![reward, None],
+            reward,
+            format_valid: reward == Some(1.0),
+            reasoning: None,
+            answer_right: None,
+        }
+    }
+
+    fn group(completions: Vec<Completion>) -> Group {
+        Group {
+            question: 0,
+            constitution: 0,
+            prefix: vec![0],
+            completions,
+        }
+    }
+
+    fn check(groups: &[Group], expected: &[(&str, f64)]) {
+        let found = statistics(groups, &["format", "command"]);
+        for &(name, expected) in expected {
+            let (_, found) = found.iter().find(|(key, _)| key == name).expect(name);
+            let agrees = (found - expected).abs() < 1e-12 || (found.is_nan() && expected.is_nan());
+            assert!(agrees, "{name} is {found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn an_ungraded_completion_is_counted_and_in_no_mean_of_rewards() {
+        let groups = [
+            group(vec![
+                completion(Some(1.0), &[0.5, 0.1], Finish::Stop),
+                completion(Some(0.0), &[0.3; 5], Finish::Length),
+                completion(None, &[0.2; 3], Finish::Stop),
+            ]),
+            group(vec![
+                completion(Some(1.0), &[0.0; 4], Finish::Stop),
+                completion(Some(1.0), &[0.0; 6], Finish::Length),
+            ]),
+        ];
+        check(
+            &groups,
+            &[
+                ("reward", 0.75),
+                ("reward_std", 0.5),
+                ("frac_reward_zero_std", 0.5),
+                ("rewards/format/mean", 0.75),
+                ("rewards/command/mean", f64::NAN),
+                ("ungraded", 1.0),
+                ("format_valid", 0.6),
+                ("completions/mean_length", 4.0),
+                ("completions/min_length", 2.0),
+                ("completions/max_length", 6.0),
+                ("completions/mean_terminated_length", 3.0),
+                ("completions/clipped_ratio", 0.4),
+                ("entropy", (0.6 + 1.5 + 0.6) / 20.0),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_group_that_gives_no_advantage_is_flat_even_where_nothing_was_graded() {
+        let group = group(vec![completion(None, &[0.1], Finish::Stop)]);
+        let expected = [
+            ("frac_reward_zero_std", 1.0),
+            ("reward", f64::NAN),
+            ("ungraded", 1.0),
+        ];
+        check(&[group], &expected);
+    }
+}
