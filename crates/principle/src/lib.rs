@@ -1,1 +1,17 @@
-//! Placeholder.
+//! What a model is aligned to: principles, each with negatives that say the opposite, and the
+//! contrasts that show how well completions tell them apart.
+//!
+//! A constitution becomes `k` system texts: the positive one, then its matched negatives. A
+//! contrast scores one completion of each under all of them; how much a matrix of contrasts is
+//! worth, in nats, is for the crates that estimate information.
+//!
+//! Axes: `q` questions, `k` constitutions (rows of a contrast) and their completions (columns).
+//!
+//! Start at [`Constitution`], then [`contrast::rows`].
+
+mod constitution;
+pub mod contrast;
+mod parse;
+
+pub use constitution::{Constitution, Identifiers, LENGTH_TOLERANCE, Mismatch, Principle};
+pub use parse::PrincipleError;
