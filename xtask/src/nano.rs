@@ -1,0 +1,173 @@
+//! The data of the built-in model: word problems with worked reasoning under constitutions that ask
+//! for opposite styles, imperfect on purpose, and a tokenizer for them.
+//!
+//! Everything is drawn from one seed by name, so the same arguments give the same files. Start at
+//! [`write`]; the text is made in [`story`], [`reasoning`] (with [`style`]) and [`faults`].
+
+mod design;
+mod faults;
+mod model_folder;
+mod reasoning;
+mod row;
+mod story;
+mod style;
+mod tokenizer;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use math::Key;
+use serde_json::{Value, json};
+
+use design::Design;
+use row::{Row, question_json, questions};
+use style::{PRINCIPLES, Polarity};
+
+/// Questions kept out of the training rows, for evaluation.
+const HELDOUT: usize = 200;
+/// Questions for reinforcement learning.
+const QUESTIONS: usize = 600;
+/// Rows that the tokenizer is trained on and the design is measured on.
+const TOKENIZER_ROWS: usize = 4000;
+
+/// Why the data could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NanoError {
+    /// A file or folder could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// The tokenizer could not be trained or used.
+    #[error("the tokenizer fails: {0}")]
+    Tokenizer(#[from] tokenizers::Error),
+}
+
+/// Writes all files of the built-in model but its weights into `folder`, and gives the figures of
+/// the data: `train.jsonl` with `rows` rows, `heldout.jsonl` and `questions.jsonl`,
+/// `constitutions.toml`, `lexicon.json`, `design.json`, and `model-init/`.
+///
+/// # Errors
+/// Where a file cannot be written or the tokenizer fails.
+pub(crate) fn write(folder: &Path, seed: u64, rows: usize) -> Result<Design, NanoError> {
+    let root = Key::new(seed);
+    let heldout = questions(root.child(0), HELDOUT, &BTreeSet::new());
+    let excluded: BTreeSet<String> = heldout.iter().map(|story| story.question.clone()).collect();
+    let training = questions(root.child(1), QUESTIONS, &excluded);
+    let row = |index| Row::draw(root.child(2).child(index), &excluded);
+
+    let sample: Vec<Row> = (0..TOKENIZER_ROWS as u64).map(row).collect();
+    let tokenizer = tokenizer::train(&sample)?;
+    let design = design::measure(&sample, &tokenizer)?;
+
+    let model = folder.join("model-init");
+    fs::create_dir_all(&model).map_err(|source| NanoError::Write {
+        path: model.clone(),
+        source,
+    })?;
+    for (name, value) in model_folder::configurations(&tokenizer) {
+        save(&model, name, &pretty(&value))?;
+    }
+    save(
+        &model,
+        "tokenizer.json",
+        &(tokenizer.to_string(true)? + "\n"),
+    )?;
+    save(
+        folder,
+        "train.jsonl",
+        &lines((0..rows as u64).map(|index| row(index).json())),
+    )?;
+    save(
+        folder,
+        "heldout.jsonl",
+        &lines(heldout.iter().map(question_json)),
+    )?;
+    save(
+        folder,
+        "questions.jsonl",
+        &lines(training.iter().map(question_json)),
+    )?;
+    save(folder, "constitutions.toml", &constitutions())?;
+    save(folder, "lexicon.json", &pretty(&lexicon()))?;
+    save(folder, "design.json", &pretty(&json!(design)))?;
+    Ok(design)
+}
+
+/// The constitutions as TOML, one principle for each wording.
+fn constitutions() -> String {
+    let mut text = String::from(
+        "# The constitutions of the built-in model, each with its matched negative.\n\
+         # Written by `cargo xtask nano-data`; the words of each style are in lexicon.json.\n",
+    );
+    for principle in &PRINCIPLES {
+        let [positive, negative] = Polarity::BOTH.map(|polarity| principle.side(polarity).texts);
+        for (wording, (positive, negative)) in positive.iter().zip(negative).enumerate() {
+            let suffix = ["", "-reworded"][wording];
+            write!(
+                text,
+                "\n[[principle]]\nname = \"{}{suffix}\"\n\
+                 positive = \"{positive}\"\nnegatives = [\"{negative}\"]\n",
+                principle.name,
+            )
+            .expect("a string takes any text");
+        }
+    }
+    text
+}
+
+/// For each principle, the style words of both polarities.
+fn lexicon() -> Value {
+    let entries = PRINCIPLES.iter().map(|principle| {
+        let [positive, negative] =
+            Polarity::BOTH.map(|polarity| principle.side(polarity).words().collect::<Vec<_>>());
+        (
+            principle.name.to_owned(),
+            json!({"positive": positive, "negative": negative}),
+        )
+    });
+    Value::Object(entries.collect())
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn lines(values: impl Iterator<Item = Value>) -> String {
+    let lines: Vec<String> = values.map(|value| format!("{value}\n")).collect();
+    lines.concat()
+}
+
+fn save(folder: &Path, name: &str, text: &str) -> Result<(), NanoError> {
+    let path = folder.join(name);
+    fs::write(&path, text).map_err(|source| NanoError::Write { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_files_are_those_that_seed_1_writes() {
+        let folder = std::env::temp_dir().join(format!("nano-data-{}", std::process::id()));
+        write(&folder, 1, 2).unwrap();
+        let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/nano");
+        for name in [
+            "constitutions.toml",
+            "lexicon.json",
+            "heldout.jsonl",
+            "questions.jsonl",
+        ] {
+            let written = fs::read_to_string(folder.join(name)).unwrap();
+            let committed = fs::read_to_string(assets.join(name)).unwrap();
+            let hint = "run `cargo xtask nano-data` and copy the file to assets/nano";
+            assert!(written == committed, "{name} has changed: {hint}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
