@@ -14,7 +14,6 @@ mod style;
 mod tokenizer;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 
 use design::Design;
 use row::{Row, question_json, questions};
-use style::{PRINCIPLES, Polarity};
+use style::{PRINCIPLES, Polarity, Principle};
 
 /// Questions kept out of the training rows, for evaluation.
 const HELDOUT: usize = 200;
@@ -31,6 +30,10 @@ const HELDOUT: usize = 200;
 const QUESTIONS: usize = 600;
 /// Rows that the tokenizer is trained on and the design is measured on.
 const TOKENIZER_ROWS: usize = 4000;
+
+/// The head of the TOML files.
+const SOURCE: &str =
+    "# Written by `cargo xtask nano-data`; each style's words are in lexicon.json.\n";
 
 /// Why the data could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +53,8 @@ pub(crate) enum NanoError {
 
 /// Writes all files of the built-in model but its weights into `folder`, and gives the figures of
 /// the data: `train.jsonl` with `rows` rows, `heldout.jsonl` and `questions.jsonl`,
-/// `constitutions.toml`, `lexicon.json`, `design.json`, and `model-init/`.
+/// `principles.toml` with every wording of every principle, `constitutions/` with one principle a
+/// file as the model was taught to read them, `lexicon.json`, `design.json`, and `model-init/`.
 ///
 /// # Errors
 /// Where a file cannot be written or the tokenizer fails.
@@ -65,19 +69,6 @@ pub(crate) fn write(folder: &Path, seed: u64, rows: usize) -> Result<Design, Nan
     let tokenizer = tokenizer::train(&sample)?;
     let design = design::measure(&sample, &tokenizer)?;
 
-    let model = folder.join("model-init");
-    fs::create_dir_all(&model).map_err(|source| NanoError::Write {
-        path: model.clone(),
-        source,
-    })?;
-    for (name, value) in model_folder::configurations(&tokenizer) {
-        save(&model, name, &pretty(&value))?;
-    }
-    save(
-        &model,
-        "tokenizer.json",
-        &(tokenizer.to_string(true)? + "\n"),
-    )?;
     save(
         folder,
         "train.jsonl",
@@ -93,32 +84,48 @@ pub(crate) fn write(folder: &Path, seed: u64, rows: usize) -> Result<Design, Nan
         "questions.jsonl",
         &lines(training.iter().map(question_json)),
     )?;
-    save(folder, "constitutions.toml", &constitutions())?;
     save(folder, "lexicon.json", &pretty(&lexicon()))?;
     save(folder, "design.json", &pretty(&json!(design)))?;
+    write_principles(folder)?;
+
+    let folder = folder.join("model-init");
+    for (name, value) in model_folder::configurations(&tokenizer) {
+        save(&folder, name, &pretty(&value))?;
+    }
+    save(
+        &folder,
+        "tokenizer.json",
+        &(tokenizer.to_string(true)? + "\n"),
+    )?;
     Ok(design)
 }
 
-/// The constitutions as TOML, one principle for each wording.
-fn constitutions() -> String {
-    let mut text = String::from(
-        "# The constitutions of the built-in model, each with its matched negative.\n\
-         # Written by `cargo xtask nano-data`; the words of each style are in lexicon.json.\n",
-    );
-    for principle in &PRINCIPLES {
-        let [positive, negative] = Polarity::BOTH.map(|polarity| principle.side(polarity).texts);
-        for (wording, (positive, negative)) in positive.iter().zip(negative).enumerate() {
-            let suffix = ["", "-reworded"][wording];
-            write!(
-                text,
-                "\n[[principle]]\nname = \"{}{suffix}\"\n\
-                 positive = \"{positive}\"\nnegatives = [\"{negative}\"]\n",
-                principle.name,
-            )
-            .expect("a string takes any text");
-        }
-    }
-    text
+/// All wordings together, to be scored; and one principle a file, as the model was taught it.
+fn write_principles(folder: &Path) -> Result<(), NanoError> {
+    let all: Vec<String> = PRINCIPLES
+        .iter()
+        .flat_map(|p| [entry(p, 0), entry(p, 1)])
+        .collect();
+    save(
+        folder,
+        "principles.toml",
+        &(SOURCE.to_owned() + &all.concat()),
+    )?;
+    let folder = folder.join("constitutions");
+    PRINCIPLES.iter().try_for_each(|principle| {
+        let text = SOURCE.to_owned() + &entry(principle, 0);
+        save(&folder, &format!("{}.toml", principle.name), &text)
+    })
+}
+
+/// A wording of a principle with its matched negative, as TOML.
+fn entry(principle: &Principle, wording: usize) -> String {
+    let [positive, negative] = Polarity::BOTH.map(|side| principle.side(side).texts[wording]);
+    let id = format!("{}{}", principle.name, ["", "-reworded"][wording]);
+    format!(
+        "\n[[principle]]\nid = \"{id}\"\npositive = \"{positive}\"\n\
+         negatives = [\"{negative}\"]\n"
+    )
 }
 
 /// For each principle, the style words of both polarities.
@@ -145,7 +152,8 @@ fn lines(values: impl Iterator<Item = Value>) -> String {
 
 fn save(folder: &Path, name: &str, text: &str) -> Result<(), NanoError> {
     let path = folder.join(name);
-    fs::write(&path, text).map_err(|source| NanoError::Write { path, source })
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+    written.map_err(|source| NanoError::Write { path, source })
 }
 
 #[cfg(test)]
@@ -157,14 +165,18 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("nano-data-{}", std::process::id()));
         write(&folder, 1, 2).unwrap();
         let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/nano");
-        for name in [
-            "constitutions.toml",
+        let constitutions = PRINCIPLES
+            .iter()
+            .map(|p| format!("constitutions/{}.toml", p.name));
+        let others = [
+            "principles.toml",
             "lexicon.json",
             "heldout.jsonl",
             "questions.jsonl",
-        ] {
-            let written = fs::read_to_string(folder.join(name)).unwrap();
-            let committed = fs::read_to_string(assets.join(name)).unwrap();
+        ];
+        for name in others.map(str::to_owned).into_iter().chain(constitutions) {
+            let written = fs::read_to_string(folder.join(&name)).unwrap();
+            let committed = fs::read_to_string(assets.join(&name)).unwrap();
             let hint = "run `cargo xtask nano-data` and copy the file to assets/nano";
             assert!(written == committed, "{name} has changed: {hint}");
         }
