@@ -1,6 +1,8 @@
 //! The fused AdamW update.
 
+use crate::device::Device;
 use crate::matrix::Matrix;
+use crate::vector::vectorised;
 
 /// The settings of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,18 +37,67 @@ pub fn update(
     first.expect_shape("first", rows, columns);
     second.expect_shape("second", rows, columns);
     assert!(step > 0, "steps count from 1");
-    let Settings { learning_rate, beta1, beta2, epsilon, weight_decay } = *settings;
+    let Settings {
+        learning_rate,
+        beta1,
+        beta2,
+        epsilon,
+        weight_decay,
+    } = *settings;
     let correction = |beta: f32| 1.0 - f64::from(beta).powf(step as f64);
-    let step_size = (f64::from(learning_rate) / correction(beta1)) as f32;
-    let root_correction = correction(beta2).sqrt() as f32;
-    let keep = 1.0 - learning_rate * weight_decay;
-    let moments = first.values_mut().iter_mut().zip(second.values_mut());
-    let entries = weight.values_mut().iter_mut().zip(grad.values()).zip(moments);
-    for ((weight, grad), (first, second)) in entries {
-        let grad = grad * grad_scale;
-        *first += (1.0 - beta1) * (grad - *first);
-        *second = beta2 * *second + (1.0 - beta2) * grad * grad;
-        let root = second.sqrt() / root_correction + epsilon;
-        *weight = *weight * keep - step_size * *first / root;
+    let factors = Factors {
+        beta1,
+        beta2,
+        epsilon,
+        grad_scale,
+        keep: 1.0 - learning_rate * weight_decay,
+        step_size: (f64::from(learning_rate) / correction(beta1)) as f32,
+        root_correction: correction(beta2).sqrt() as f32,
+    };
+    let Device::Cpu(cpu) = weight.device().clone();
+    let part = cpu.threads().part_rows(rows * columns, 4);
+    let inputs = weight
+        .values_mut()
+        .chunks_mut(part)
+        .zip(grad.values().chunks(part));
+    let moments = first
+        .values_mut()
+        .chunks_mut(part)
+        .zip(second.values_mut().chunks_mut(part));
+    cpu.threads()
+        .for_each(inputs.zip(moments), |((weight, grad), (first, second))| {
+            update_entries(weight, grad, first, second, &factors);
+        });
+}
+
+/// An update's settings as the entries need them.
+struct Factors {
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    grad_scale: f32,
+    keep: f32,
+    step_size: f32,
+    root_correction: f32,
+}
+
+vectorised! {
+    fn update_entries(
+        weight: &mut [f32],
+        grad: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        factors: &Factors,
+    ) {
+        let Factors { beta1, beta2, epsilon, grad_scale, keep, step_size, root_correction } =
+            *factors;
+        let moments = first.iter_mut().zip(second);
+        for ((weight, grad), (first, second)) in weight.iter_mut().zip(grad).zip(moments) {
+            let grad = grad * grad_scale;
+            *first += (1.0 - beta1) * (grad - *first);
+            *second = beta2 * *second + (1.0 - beta2) * grad * grad;
+            let root = second.sqrt() / root_correction + epsilon;
+            *weight = *weight * keep - step_size * *first / root;
+        }
     }
 }

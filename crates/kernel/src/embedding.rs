@@ -1,27 +1,57 @@
 //! Token embedding from a table stored as the head's weight, one column a token.
 
+use crate::device::Device;
 use crate::matrix::Matrix;
+
+/// Rows of the table walked together: one cache line of a row of the output.
+const STRIPE: usize = 16;
 
 /// `out[n, :] = table[:, ids[n]]`.
 pub fn forward(table_dv: &Matrix, ids: &[u32], out_nd: &mut Matrix) {
     let (width, vocabulary) = (table_dv.rows(), table_dv.columns());
     out_nd.expect_shape("out", ids.len(), width);
-    let table = table_dv.values();
-    for (row, &id) in out_nd.values_mut().chunks_mut(width).zip(ids) {
-        for (j, value) in row.iter_mut().enumerate() {
-            *value = table[j * vocabulary + id as usize];
+    expect_ids(ids, vocabulary);
+    let Device::Cpu(cpu) = table_dv.device();
+    let part = cpu.threads().part_rows(ids.len(), 8 * width);
+    let parts = ids
+        .chunks(part)
+        .zip(out_nd.values_mut().chunks_mut(part * width));
+    cpu.threads().for_each(parts, |(ids, out)| {
+        for (stripe, table) in table_dv.values().chunks(STRIPE * vocabulary).enumerate() {
+            for (row, &id) in out.chunks_mut(width).zip(ids) {
+                let row = &mut row[stripe * STRIPE..];
+                for (value, table) in row.iter_mut().zip(table.chunks(vocabulary)) {
+                    *value = table[id as usize];
+                }
+            }
         }
-    }
+    });
 }
 
 /// `grad_table[:, ids[n]] += grad_out[n, :]`, for every row in order.
 pub fn backward(ids: &[u32], grad_out_nd: &Matrix, grad_table_dv: &mut Matrix) {
     let (width, vocabulary) = (grad_table_dv.rows(), grad_table_dv.columns());
     grad_out_nd.expect_shape("grad_out", ids.len(), width);
-    let table = grad_table_dv.values_mut();
-    for (row, &id) in grad_out_nd.values().chunks(width).zip(ids) {
-        for (j, value) in row.iter().enumerate() {
-            table[j * vocabulary + id as usize] += value;
+    expect_ids(ids, vocabulary);
+    let Device::Cpu(cpu) = grad_out_nd.device();
+    let stripes = grad_table_dv
+        .values_mut()
+        .chunks_mut(STRIPE * vocabulary)
+        .enumerate();
+    cpu.threads().for_each(stripes, |(stripe, table)| {
+        for (row, &id) in grad_out_nd.values().chunks(width).zip(ids) {
+            let row = &row[stripe * STRIPE..];
+            for (value, table) in row.iter().zip(table.chunks_mut(vocabulary)) {
+                table[id as usize] += value;
+            }
         }
-    }
+    });
+}
+
+fn expect_ids(ids: &[u32], vocabulary: usize) {
+    let outside = ids.iter().find(|id| **id as usize >= vocabulary);
+    assert!(
+        outside.is_none(),
+        "token {outside:?} in a vocabulary of {vocabulary}"
+    );
 }

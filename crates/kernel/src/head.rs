@@ -1,6 +1,22 @@
 //! Log-probabilities of given tokens, without the matrix of logits.
+//!
+//! The vocabulary is walked in chunks: the forward keeps a running maximum and sum of
+//! exponentials a row, the backward rebuilds each chunk's probabilities from the logarithm of
+//! that sum.
 
-use crate::matrix::Matrix;
+use std::ops::Range;
+
+use crate::device::Device;
+use crate::matrix::{Matrix, Mode};
+use crate::product::{Target, View, multiply, multiply_shared};
+use crate::vector::{exp, max, sum, vectorised};
+
+/// Rows of one block of logits, at most.
+const BLOCK_ROWS: usize = 128;
+/// Tokens of one chunk of the vocabulary in the forward.
+const CHUNK_FORWARD: usize = 1024;
+/// Gradients in logits that the backward holds at a time.
+const GRADIENTS_MAX: usize = 1 << 21;
 
 /// What the head gives for each row: nothing of the size of the vocabulary.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,29 +27,47 @@ pub struct Scores {
     pub log_sum_exp_m: Vec<f32>,
 }
 
-fn logits(hidden: &[f32], weight_dv: &Matrix, inverse_temperature: f32) -> Vec<f32> {
-    let mut logits = vec![0.0; weight_dv.columns()];
-    for (x, weight) in hidden.iter().zip(weight_dv.values().chunks(weight_dv.columns())) {
-        logits.iter_mut().zip(weight).for_each(|(y, w)| *y += x * w * inverse_temperature);
-    }
-    logits
-}
-
 /// Scores `targets[m]` under `softmax(hidden[m, :] W · inverse_temperature)`.
+///
+/// # Source
+/// The running maximum and sum of Milakov and Gimelshein, arXiv 1805.02867, algorithm 3.
 pub fn forward(
     hidden_md: &Matrix,
     weight_dv: &Matrix,
     targets: &[u32],
     inverse_temperature: f32,
 ) -> Scores {
-    let mut scores = Scores { logprobs_m: Vec::new(), log_sum_exp_m: Vec::new() };
-    for (hidden, &target) in hidden_md.values().chunks(hidden_md.columns()).zip(targets) {
-        let logits = logits(hidden, weight_dv, inverse_temperature);
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum = max + logits.iter().map(|x| (x - max).exp()).sum::<f32>().ln();
-        scores.logprobs_m.push(logits[target as usize] - sum);
-        scores.log_sum_exp_m.push(sum);
-    }
+    let (rows, width) = (hidden_md.rows(), weight_dv.rows());
+    hidden_md.expect_shape("hidden", rows, width);
+    expect_targets(targets, rows, weight_dv.columns());
+    let Device::Cpu(cpu) = hidden_md.device();
+    let mut scores = Scores {
+        logprobs_m: vec![0.0; rows],
+        log_sum_exp_m: vec![0.0; rows],
+    };
+    let block = block_rows(rows);
+    let inputs = hidden_md
+        .values()
+        .chunks(block * width)
+        .zip(targets.chunks(block));
+    let outputs = scores
+        .logprobs_m
+        .chunks_mut(block)
+        .zip(scores.log_sum_exp_m.chunks_mut(block));
+    cpu.threads().for_each(
+        inputs.zip(outputs),
+        |((hidden, targets), (logprobs, lse))| {
+            let hidden = View::new(hidden, width);
+            score_block(
+                hidden,
+                weight_dv.view(),
+                targets,
+                inverse_temperature,
+                logprobs,
+                lse,
+            );
+        },
+    );
     scores
 }
 
@@ -50,19 +84,179 @@ pub fn backward(
     grad_hidden_md: &mut Matrix,
     grad_weight_dv: &mut Matrix,
 ) {
-    let (width, vocabulary) = (weight_dv.rows(), weight_dv.columns());
-    for m in 0..hidden_md.rows() {
-        let hidden = &hidden_md.values()[m * width..][..width];
-        let mut grad = logits(hidden, weight_dv, inverse_temperature);
-        let slope = grad_logprobs_m[m] * inverse_temperature;
-        grad.iter_mut().for_each(|x| *x = -slope * (*x - log_sum_exp_m[m]).exp());
-        grad[targets[m] as usize] += slope;
-        let grad_weight = grad_weight_dv.values_mut().chunks_mut(vocabulary);
-        for (i, grad_weight) in grad_weight.enumerate() {
-            let weight = &weight_dv.values()[i * vocabulary..][..vocabulary];
-            grad_hidden_md.values_mut()[m * width + i] +=
-                grad.iter().zip(weight).map(|(g, w)| g * w).sum::<f32>();
-            grad_weight.iter_mut().zip(&grad).for_each(|(w, g)| *w += hidden[i] * g);
+    let (rows, width, vocabulary) = (hidden_md.rows(), weight_dv.rows(), weight_dv.columns());
+    hidden_md.expect_shape("hidden", rows, width);
+    grad_hidden_md.expect_shape("grad_hidden", rows, width);
+    grad_weight_dv.expect_shape("grad_weight", width, vocabulary);
+    expect_targets(targets, rows, vocabulary);
+    assert_eq!(log_sum_exp_m.len(), rows, "log_sum_exp must have every row");
+    assert_eq!(
+        grad_logprobs_m.len(),
+        rows,
+        "grad_logprobs must have every row"
+    );
+    let Device::Cpu(cpu) = hidden_md.device();
+    let chunk = (GRADIENTS_MAX / rows.max(1))
+        .clamp(256, 4096)
+        .min(vocabulary.max(1));
+    let block = block_rows(rows);
+    let mut grad_logits = vec![0.0; rows * chunk];
+    let mut grad_weight = Some(grad_weight_dv.target());
+    for first in (0..vocabulary).step_by(chunk) {
+        let tokens = first..(first + chunk).min(vocabulary);
+        let grad_logits = &mut grad_logits[..rows * tokens.len()];
+        let weight = weight_dv.view().block(0..width, tokens.clone());
+        let inputs = hidden_md
+            .values()
+            .chunks(block * width)
+            .zip(targets.chunks(block));
+        let sums = log_sum_exp_m
+            .chunks(block)
+            .zip(grad_logprobs_m.chunks(block));
+        let grads = grad_logits.chunks_mut(block * tokens.len());
+        let outputs = grads.zip(grad_hidden_md.values_mut().chunks_mut(block * width));
+        let parts = inputs.zip(sums).zip(outputs);
+        cpu.threads()
+            .for_each(parts, |(((hidden, targets), sums), (grad, grad_hidden))| {
+                multiply(
+                    View::new(hidden, width),
+                    weight,
+                    &mut Target::new(grad, tokens.len()),
+                    Mode::Write,
+                );
+                logits_to_gradients(grad, &tokens, targets, inverse_temperature, sums.0, sums.1);
+                let grad = View::new(grad, tokens.len());
+                multiply(
+                    grad,
+                    weight.transposed(),
+                    &mut Target::new(grad_hidden, width),
+                    Mode::Add,
+                );
+            });
+        let grad_weight_left = grad_weight.take().expect("tokens are left");
+        let (target, rest) = grad_weight_left.split_columns(tokens.len());
+        grad_weight = Some(rest);
+        let hidden = hidden_md.view().transposed();
+        let grad_logits = View::new(grad_logits, tokens.len());
+        multiply_shared(
+            cpu.threads(),
+            hidden,
+            grad_logits,
+            target,
+            Mode::Add,
+            |_, _| {},
+        );
+    }
+}
+
+fn expect_targets(targets: &[u32], rows: usize, vocabulary: usize) {
+    assert_eq!(
+        targets.len(),
+        rows,
+        "targets must name a token for every row"
+    );
+    let outside = targets
+        .iter()
+        .find(|target| **target as usize >= vocabulary);
+    assert!(
+        outside.is_none(),
+        "target {outside:?} in a vocabulary of {vocabulary}"
+    );
+}
+
+/// Rows of one block, whatever the number of threads.
+fn block_rows(rows: usize) -> usize {
+    (rows / 16).clamp(16, BLOCK_ROWS)
+}
+
+/// Scores some rows over the whole vocabulary.
+fn score_block(
+    hidden: View,
+    weight: View,
+    targets: &[u32],
+    inverse_temperature: f32,
+    logprobs: &mut [f32],
+    log_sum_exp: &mut [f32],
+) {
+    let rows = targets.len();
+    let vocabulary = weight.columns();
+    let mut logits = vec![0.0; rows * CHUNK_FORWARD.min(vocabulary)];
+    let mut greatest = vec![f32::NEG_INFINITY; rows];
+    let mut sums = vec![0.0; rows];
+    for first in (0..vocabulary).step_by(CHUNK_FORWARD) {
+        let tokens = first..(first + CHUNK_FORWARD).min(vocabulary);
+        let logits = &mut logits[..rows * tokens.len()];
+        let weight = weight.block(0..weight.rows(), tokens.clone());
+        multiply(
+            hidden,
+            weight,
+            &mut Target::new(logits, tokens.len()),
+            Mode::Write,
+        );
+        for (row, &target) in targets.iter().enumerate() {
+            if tokens.contains(&(target as usize)) {
+                let logit = logits[row * tokens.len() + target as usize - first];
+                logprobs[row] = logit * inverse_temperature;
+            }
+        }
+        accumulate(
+            logits,
+            tokens.len(),
+            inverse_temperature,
+            &mut greatest,
+            &mut sums,
+        );
+    }
+    for row in 0..rows {
+        log_sum_exp[row] = greatest[row] + sums[row].ln();
+        logprobs[row] -= log_sum_exp[row];
+    }
+}
+
+vectorised! {
+    /// Takes a chunk of logits into each row's maximum and sum of exponentials; the logits are
+    /// overwritten.
+    fn accumulate(
+        logits: &mut [f32],
+        tokens: usize,
+        inverse_temperature: f32,
+        greatest: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        let states = greatest.iter_mut().zip(sums);
+        for (logits, (greatest, total)) in logits.chunks_mut(tokens).zip(states) {
+            for x in logits.iter_mut() {
+                *x *= inverse_temperature;
+            }
+            let old = *greatest;
+            *greatest = max(logits).max(old);
+            for x in logits.iter_mut() {
+                *x = exp(*x - *greatest);
+            }
+            *total = *total * exp(old - *greatest) + sum(logits);
+        }
+    }
+
+    /// Turns a chunk of logits into the gradients in them.
+    fn logits_to_gradients(
+        logits: &mut [f32],
+        tokens: &Range<usize>,
+        targets: &[u32],
+        inverse_temperature: f32,
+        log_sum_exp: &[f32],
+        grad_logprobs: &[f32],
+    ) {
+        let rows = targets.iter().zip(log_sum_exp).zip(grad_logprobs);
+        for (logits, ((target, lse), grad)) in logits.chunks_mut(tokens.len()).zip(rows) {
+            let slope = grad * inverse_temperature;
+            for x in logits.iter_mut() {
+                *x = -slope * exp(*x * inverse_temperature - lse);
+            }
+            if let Some(at) = (*target as usize).checked_sub(tokens.start)
+                && at < tokens.len()
+            {
+                logits[at] += slope;
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ mod vector;
 mod device;
 mod matrix;
 mod product;
+mod rms;
 
 pub mod adamw;
 pub mod add;

@@ -1,6 +1,9 @@
 //! The linear map `y = x W + b` with the weight stored `[in, out]`.
 
+use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
+use crate::product::multiply_shared;
+use crate::vector::vectorised;
 
 /// `y = x W + b`, or `y += x W + b`.
 pub fn forward(
@@ -13,18 +16,28 @@ pub fn forward(
     let (inputs, outputs) = (weight_io.rows(), weight_io.columns());
     x_ni.expect_shape("x", x_ni.rows(), inputs);
     y_no.expect_shape("y", x_ni.rows(), outputs);
-    if mode == Mode::Write {
-        y_no.fill(0.0);
-    }
-    let weight = weight_io.values();
-    for (y, x) in y_no.values_mut().chunks_mut(outputs).zip(x_ni.values().chunks(inputs)) {
-        for (x, weight) in x.iter().zip(weight.chunks(outputs)) {
-            y.iter_mut().zip(weight).for_each(|(y, weight)| *y += x * weight);
-        }
-        if let Some(bias) = bias_1o {
-            y.iter_mut().zip(bias.values()).for_each(|(y, bias)| *y += bias);
-        }
-    }
+    let Device::Cpu(cpu) = x_ni.device();
+    let (x, weight) = (x_ni.view(), weight_io.view());
+    let Some(bias) = bias_1o else {
+        return multiply_shared(cpu.threads(), x, weight, y_no.target(), mode, |_, _| {});
+    };
+    bias.expect_shape("bias", 1, outputs);
+    multiply_shared(
+        cpu.threads(),
+        x,
+        weight,
+        y_no.target(),
+        Mode::Add,
+        |y, columns| {
+            let bias = &bias.values()[columns];
+            for row in 0..y.rows() {
+                match mode {
+                    Mode::Write => y.row(row).copy_from_slice(bias),
+                    Mode::Add => add(y.row(row), bias),
+                }
+            }
+        },
+    );
 }
 
 /// The gradient in the input: `grad_x = grad_y Wᵀ`, or `grad_x += grad_y Wᵀ`.
@@ -32,16 +45,16 @@ pub fn backward_input(grad_y_no: &Matrix, weight_io: &Matrix, grad_x_ni: &mut Ma
     let (inputs, outputs) = (weight_io.rows(), weight_io.columns());
     grad_y_no.expect_shape("grad_y", grad_y_no.rows(), outputs);
     grad_x_ni.expect_shape("grad_x", grad_y_no.rows(), inputs);
-    if mode == Mode::Write {
-        grad_x_ni.fill(0.0);
-    }
-    let weight = weight_io.values();
-    let rows = grad_x_ni.values_mut().chunks_mut(inputs);
-    for (grad_x, grad_y) in rows.zip(grad_y_no.values().chunks(outputs)) {
-        for (grad_x, weight) in grad_x.iter_mut().zip(weight.chunks(outputs)) {
-            *grad_x += grad_y.iter().zip(weight).map(|(g, w)| g * w).sum::<f32>();
-        }
-    }
+    let Device::Cpu(cpu) = grad_y_no.device();
+    let (grad_y, weight) = (grad_y_no.view(), weight_io.view().transposed());
+    multiply_shared(
+        cpu.threads(),
+        grad_y,
+        weight,
+        grad_x_ni.target(),
+        mode,
+        |_, _| {},
+    );
 }
 
 /// The gradients in the weight and the bias: `grad_weight += xᵀ grad_y`,
@@ -55,16 +68,26 @@ pub fn backward_weight(
     let (inputs, outputs) = (x_ni.columns(), grad_y_no.columns());
     grad_y_no.expect_shape("grad_y", x_ni.rows(), outputs);
     grad_weight_io.expect_shape("grad_weight", inputs, outputs);
-    let weight = grad_weight_io.values_mut();
-    for (x, grad_y) in x_ni.values().chunks(inputs).zip(grad_y_no.values().chunks(outputs)) {
-        for (x, weight) in x.iter().zip(weight.chunks_mut(outputs)) {
-            weight.iter_mut().zip(grad_y).for_each(|(w, g)| *w += x * g);
-        }
-    }
+    let Device::Cpu(cpu) = x_ni.device();
+    let (x, grad_y) = (x_ni.view().transposed(), grad_y_no.view());
+    multiply_shared(
+        cpu.threads(),
+        x,
+        grad_y,
+        grad_weight_io.target(),
+        Mode::Add,
+        |_, _| {},
+    );
     if let Some(grad_bias) = grad_bias_1o {
         grad_bias.expect_shape("grad_bias", 1, outputs);
-        for grad_y in grad_y_no.values().chunks(outputs) {
-            grad_bias.values_mut().iter_mut().zip(grad_y).for_each(|(b, g)| *b += g);
+        for row in 0..grad_y.rows() {
+            add(grad_bias.values_mut(), grad_y.row(row));
         }
+    }
+}
+
+vectorised! {
+    fn add(y: &mut [f32], x: &[f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
     }
 }

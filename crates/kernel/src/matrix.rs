@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::device::Device;
+use crate::product::{Target, View};
 
 /// A row-major matrix of `f32`; its values are reached by operations and by copies alone.
 #[derive(Clone)]
@@ -25,15 +26,30 @@ pub enum Mode {
 
 impl fmt::Debug for Matrix {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        write!(formatter, "Matrix {} x {} on {}", self.rows, self.columns, self.device.name())
+        write!(
+            formatter,
+            "Matrix {} x {} on {}",
+            self.rows,
+            self.columns,
+            self.device.name()
+        )
     }
 }
 
 impl Matrix {
     pub(crate) fn new(device: Device, rows: usize, columns: usize, values: Vec<f32>) -> Matrix {
         let found = values.len();
-        assert_eq!(found, rows * columns, "{found} values, expected {rows} x {columns}");
-        Matrix { rows, columns, device, values }
+        assert_eq!(
+            found,
+            rows * columns,
+            "{found} values, expected {rows} x {columns}"
+        );
+        Matrix {
+            rows,
+            columns,
+            device,
+            values,
+        }
     }
 
     /// The number of rows.
@@ -59,7 +75,11 @@ impl Matrix {
     /// Overwrites all values from the host, row after row.
     pub fn write(&mut self, values: &[f32]) {
         let (found, rows, columns) = (values.len(), self.rows, self.columns);
-        assert_eq!(found, rows * columns, "{found} values, expected {rows} x {columns}");
+        assert_eq!(
+            found,
+            rows * columns,
+            "{found} values, expected {rows} x {columns}"
+        );
         self.values.copy_from_slice(values);
     }
 
@@ -95,6 +115,14 @@ impl Matrix {
 
     pub(crate) fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View::new(&self.values, self.columns)
+    }
+
+    pub(crate) fn target(&mut self) -> Target<'_> {
+        Target::new(&mut self.values, self.columns)
     }
 
     /// Asserts the shape; `name` says which argument is meant.

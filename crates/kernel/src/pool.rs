@@ -15,7 +15,9 @@ pub fn forward(hidden_nd: &Matrix, spans: &[Range<usize>], points_rd: &mut Matri
         for row in rows.chunks(width) {
             point.iter_mut().zip(row).for_each(|(point, x)| *point += x);
         }
-        point.iter_mut().for_each(|point| *point /= span.len() as f32);
+        for point in point.iter_mut() {
+            *point /= span.len() as f32;
+        }
     }
 }
 
@@ -26,7 +28,9 @@ pub fn backward(spans: &[Range<usize>], grad_points_rd: &Matrix, grad_hidden_nd:
     for (grad, span) in grad_points_rd.values().chunks(width).zip(spans) {
         let rows = &mut grad_hidden_nd.values_mut()[span.start * width..span.end * width];
         for row in rows.chunks_mut(width) {
-            row.iter_mut().zip(grad).for_each(|(x, grad)| *x += grad / span.len() as f32);
+            row.iter_mut()
+                .zip(grad)
+                .for_each(|(x, grad)| *x += grad / span.len() as f32);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::device::Device;
 use crate::matrix::Matrix;
+use crate::vector::vectorised;
 
 /// Cosines and sines of every position.
 #[derive(Clone, Debug)]
@@ -42,7 +43,10 @@ impl Table {
             let values = (0..max_positions).flat_map(row).collect();
             device.matrix(max_positions, inverse_frequencies.len(), values)
         };
-        Table { cosines: tabulate(f64::cos), sines: tabulate(f64::sin) }
+        Table {
+            cosines: tabulate(f64::cos),
+            sines: tabulate(f64::sin),
+        }
     }
 }
 
@@ -56,18 +60,59 @@ pub fn rotate(
 ) {
     let (rows, width, half) = (x_nc.rows(), x_nc.columns(), table.cosines.columns());
     assert_eq!(positions.len(), rows, "positions must name every row");
-    assert_eq!(columns.len() % (2 * half), 0, "columns must hold whole heads");
-    let sign = if direction == Direction::Forward { 1.0 } else { -1.0 };
-    for (row, &position) in x_nc.values_mut().chunks_mut(width).zip(positions) {
-        let at = position as usize * half;
-        let (cosines, sines) =
-            (&table.cosines.values()[at..][..half], &table.sines.values()[at..][..half]);
-        for head in row[columns.clone()].chunks_mut(2 * half) {
-            let (low, high) = head.split_at_mut(half);
-            for i in 0..half {
-                let (a, b, cos, sin) = (low[i], high[i], cosines[i], sign * sines[i]);
-                low[i] = a * cos - b * sin;
-                high[i] = b * cos + a * sin;
+    assert_eq!(
+        columns.len() % (2 * half),
+        0,
+        "columns must hold whole heads"
+    );
+    let outside = positions
+        .iter()
+        .find(|position| **position as usize >= table.cosines.rows());
+    assert!(
+        outside.is_none(),
+        "position {outside:?} in a table of {}",
+        table.cosines.rows()
+    );
+    let sign = if direction == Direction::Forward {
+        1.0
+    } else {
+        -1.0
+    };
+    let Device::Cpu(cpu) = table.cosines.device();
+    let part = cpu.threads().part_rows(rows, 2 * columns.len());
+    let parts = x_nc
+        .values_mut()
+        .chunks_mut(part * width)
+        .zip(positions.chunks(part));
+    let (cosines, sines) = (table.cosines.values(), table.sines.values());
+    cpu.threads().for_each(parts, |(x, positions)| {
+        rotate_rows(cosines, sines, half, positions, x, width, &columns, sign);
+    });
+}
+
+vectorised! {
+    #[allow(clippy::too_many_arguments)]
+    fn rotate_rows(
+        cosines: &[f32],
+        sines: &[f32],
+        half: usize,
+        positions: &[u32],
+        x: &mut [f32],
+        width: usize,
+        columns: &Range<usize>,
+        sign: f32,
+    ) {
+        for (row, &position) in x.chunks_mut(width).zip(positions) {
+            let at = position as usize * half..(position as usize + 1) * half;
+            let (cosines, sines) = (&cosines[at.clone()], &sines[at]);
+            for head in row[columns.clone()].chunks_mut(2 * half) {
+                let (low, high) = head.split_at_mut(half);
+                let pairs = low.iter_mut().zip(high).zip(cosines.iter().zip(sines));
+                for ((low, high), (cos, sin)) in pairs {
+                    let (a, b, sin) = (*low, *high, sign * sin);
+                    *low = a * cos - b * sin;
+                    *high = b * cos + a * sin;
+                }
             }
         }
     }

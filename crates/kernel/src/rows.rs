@@ -17,6 +17,9 @@ pub fn scatter_add(indices: &[u32], grad_out_md: &Matrix, grad_x_nd: &mut Matrix
     grad_out_md.expect_shape("grad_out", indices.len(), width);
     for (grad, &index) in grad_out_md.values().chunks(width).zip(indices) {
         let target = &mut grad_x_nd.values_mut()[index as usize * width..][..width];
-        target.iter_mut().zip(grad).for_each(|(target, grad)| *target += grad);
+        target
+            .iter_mut()
+            .zip(grad)
+            .for_each(|(target, grad)| *target += grad);
     }
 }

@@ -1,21 +1,24 @@
 //! The gated activation `silu(gate) · up`.
+//!
+//! # Source
+//! Shazeer, arXiv 2002.05202, equation 6 without biases.
 
+use crate::device::Device;
 use crate::matrix::Matrix;
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
+use crate::vector::{sigmoid, vectorised};
 
 /// `act = silu(gate) · up`; the gate is the first half of the columns, up the second.
 pub fn forward(gate_up_n2m: &Matrix, act_nm: &mut Matrix) {
-    let width = act_nm.columns();
-    gate_up_n2m.expect_shape("gate_up", act_nm.rows(), 2 * width);
-    let rows = gate_up_n2m.values().chunks(2 * width);
-    for (act, gate_up) in act_nm.values_mut().chunks_mut(width).zip(rows) {
-        for i in 0..width {
-            act[i] = gate_up[i] * sigmoid(gate_up[i]) * gate_up[width + i];
-        }
-    }
+    let (rows, width) = (act_nm.rows(), act_nm.columns());
+    gate_up_n2m.expect_shape("gate_up", rows, 2 * width);
+    let Device::Cpu(cpu) = gate_up_n2m.device();
+    let part = cpu.threads().part_rows(rows, 4 * width);
+    let inputs = gate_up_n2m.values().chunks(part * 2 * width);
+    let outputs = act_nm.values_mut().chunks_mut(part * width);
+    cpu.threads()
+        .for_each(inputs.zip(outputs), |(gate_up, act)| {
+            forward_rows(width, gate_up, act);
+        });
 }
 
 /// Overwrites the gradient in gate and up.
@@ -23,13 +26,40 @@ pub fn backward(gate_up_n2m: &Matrix, grad_act_nm: &Matrix, grad_gate_up_n2m: &m
     let (rows, width) = (grad_act_nm.rows(), grad_act_nm.columns());
     gate_up_n2m.expect_shape("gate_up", rows, 2 * width);
     grad_gate_up_n2m.expect_shape("grad_gate_up", rows, 2 * width);
-    let inputs = gate_up_n2m.values().chunks(2 * width).zip(grad_act_nm.values().chunks(width));
-    let outputs = grad_gate_up_n2m.values_mut().chunks_mut(2 * width);
-    for (grad, (gate_up, grad_act)) in outputs.zip(inputs) {
-        for i in 0..width {
-            let (gate, up, slope) = (gate_up[i], gate_up[width + i], sigmoid(gate_up[i]));
-            grad[i] = grad_act[i] * up * slope * (1.0 + gate * (1.0 - slope));
-            grad[width + i] = grad_act[i] * gate * slope;
+    let Device::Cpu(cpu) = gate_up_n2m.device();
+    let part = cpu.threads().part_rows(rows, 6 * width);
+    let inputs = gate_up_n2m.values().chunks(part * 2 * width);
+    let inputs = inputs.zip(grad_act_nm.values().chunks(part * width));
+    let outputs = grad_gate_up_n2m.values_mut().chunks_mut(part * 2 * width);
+    cpu.threads()
+        .for_each(inputs.zip(outputs), |((gate_up, grad_act), grad)| {
+            backward_rows(width, gate_up, grad_act, grad);
+        });
+}
+
+vectorised! {
+    fn forward_rows(width: usize, gate_up: &[f32], act: &mut [f32]) {
+        for (gate_up, act) in gate_up.chunks(2 * width).zip(act.chunks_mut(width)) {
+            let (gates, ups) = gate_up.split_at(width);
+            for ((act, gate), up) in act.iter_mut().zip(gates).zip(ups) {
+                *act = gate * sigmoid(*gate) * up;
+            }
+        }
+    }
+
+    fn backward_rows(width: usize, gate_up: &[f32], grad_act: &[f32], grad: &mut [f32]) {
+        let inputs = gate_up.chunks(2 * width).zip(grad_act.chunks(width));
+        for ((gate_up, grad_act), grad) in inputs.zip(grad.chunks_mut(2 * width)) {
+            let (gates, ups) = gate_up.split_at(width);
+            let (grad_gates, grad_ups) = grad.split_at_mut(width);
+            let outputs = grad_gates.iter_mut().zip(grad_ups);
+            for (((gate, up), grad_act), (grad_gate, grad_up)) in
+                gates.iter().zip(ups).zip(grad_act).zip(outputs)
+            {
+                let slope = sigmoid(*gate);
+                *grad_gate = grad_act * up * slope * (1.0 + gate * (1.0 - slope));
+                *grad_up = grad_act * gate * slope;
+            }
         }
     }
 }

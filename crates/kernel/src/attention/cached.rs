@@ -2,8 +2,16 @@
 
 use std::ops::Range;
 
-use super::Heads;
+use super::forward::divide;
+use super::softmax::{Sight, Softmax};
+use super::{Heads, pack};
+use crate::device::Device;
 use crate::matrix::Matrix;
+use crate::product::{Target, View};
+
+/// Decoded rows of one part that share a prefix, at most: enough to read the prefix seldom, few
+/// enough to leave parts for every thread.
+const ROWS_MAX: usize = 8;
 
 /// The cache rows that one decoded row sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +28,7 @@ pub fn append(heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
     let (start, width) = (heads.query_columns(), 2 * heads.key_value * heads.size);
     qkv_rc.expect_shape("qkv", at.len(), heads.columns());
     cache.expect_shape("cache", cache.rows(), width);
+    let Device::Cpu(_) = qkv_rc.device();
     for (row, &at) in qkv_rc.values().chunks(heads.columns()).zip(at) {
         cache.values_mut()[at as usize * width..][..width].copy_from_slice(&row[start..]);
     }
@@ -34,29 +43,72 @@ pub fn cached(
     spans: &[RowSpans],
     out_rq: &mut Matrix,
 ) {
-    let (size, width) = (heads.size, 2 * heads.key_value * heads.size);
     qkv_rc.expect_shape("qkv", spans.len(), heads.columns());
-    cache.expect_shape("cache", cache.rows(), width);
+    cache.expect_shape("cache", cache.rows(), 2 * heads.key_value * heads.size);
     out_rq.expect_shape("out", spans.len(), heads.query_columns());
-    let scale = 1.0 / (size as f32).sqrt();
-    out_rq.fill(0.0);
+    let blind = spans
+        .iter()
+        .find(|spans| spans.shared.is_empty() && spans.own.is_empty());
+    assert!(blind.is_none(), "a decoded row sees no cache row");
+    let Device::Cpu(cpu) = qkv_rc.device();
+    let groups = groups(spans);
+    let columns = heads.query_ranges();
+    let targets = out_rq.target().divide_rows(&groups);
+    let parts = groups.iter().zip(targets).flat_map(|(rows, out)| {
+        let heads = out.divide_columns(&columns).enumerate();
+        heads.map(move |(head, out)| (rows.clone(), head, out))
+    });
+    cpu.threads().for_each(parts, |(rows, head, out)| {
+        let query = qkv_rc.view().block(rows.clone(), columns[head].clone());
+        cached_part(heads, head, query, cache.view(), &spans[rows], out);
+    });
+}
+
+/// Ranges of neighbouring rows with the same shared span.
+fn groups(spans: &[RowSpans]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let same = spans
+        .chunk_by(|a, b| a.shared == b.shared)
+        .flat_map(|rows| rows.chunks(ROWS_MAX));
+    let range = |rows: &[RowSpans]| {
+        start += rows.len();
+        start - rows.len()..start
+    };
+    same.map(range).collect()
+}
+
+/// Some rows with the same shared span, for the query heads of one key head.
+fn cached_part(
+    heads: &Heads,
+    head: usize,
+    query: View,
+    cache: View,
+    spans: &[RowSpans],
+    mut out: Target,
+) {
+    let (queries, size) = (heads.queries(), heads.size);
+    let query = pack(query, heads.scale());
+    let query = View::new(&query, size);
+    let (key_columns, value_columns) = (&heads.key_ranges(0)[head], &heads.value_ranges(0)[head]);
+    let mut softmax = Softmax::new(query.rows(), size);
+    let mut attend = |range: Range<usize>, keys: &Range<usize>| {
+        let key = cache.block(keys.clone(), key_columns.clone());
+        let value = cache.block(keys.clone(), value_columns.clone());
+        softmax.attend(
+            range.clone(),
+            query.block(range, 0..size),
+            key,
+            value,
+            Sight::All,
+        );
+    };
+    attend(0..query.rows(), &spans[0].shared);
     for (row, spans) in spans.iter().enumerate() {
-        for head in 0..heads.query {
-            let key = head * heads.key_value / heads.query * size;
-            let value = key + heads.key_value * size;
-            let query = &qkv_rc.values()[row * heads.columns() + head * size..][..size];
-            let seen: Vec<usize> = spans.shared.clone().chain(spans.own.clone()).collect();
-            let keys = seen.iter().map(|at| &cache.values()[at * width + key..][..size]);
-            let score = |key: &[f32]| query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>();
-            let scores: Vec<f32> = keys.map(|key| score(key) * scale).collect();
-            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = scores.iter().map(|x| (x - max).exp()).sum();
-            let out = &mut out_rq.values_mut()[(row * heads.query + head) * size..][..size];
-            for (at, score) in seen.iter().zip(scores) {
-                let weight = (score - max).exp() / sum;
-                let value = &cache.values()[at * width + value..][..size];
-                out.iter_mut().zip(value).for_each(|(out, v)| *out += weight * v);
-            }
-        }
+        attend(row * queries..(row + 1) * queries, &spans.own);
+    }
+    for row in 0..spans.len() {
+        let at = row * queries..(row + 1) * queries;
+        let values = &softmax.values[at.start * size..at.end * size];
+        divide(values, &softmax.sums[at], out.row(row));
     }
 }

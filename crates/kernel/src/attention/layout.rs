@@ -1,5 +1,7 @@
 //! Which rows of a batch see which.
 
+use std::ops::Range;
+
 /// A run of rows that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -18,16 +20,33 @@ pub struct Layout {
     segments: Vec<Segment>,
 }
 
+impl Segment {
+    /// The segment's rows.
+    pub fn rows(&self) -> Range<usize> {
+        self.start..self.start + self.length
+    }
+}
+
 impl Layout {
     /// Asserts that the segments tile the rows from 0 on in order, and that parents come before
     /// their children.
     pub fn new(segments: Vec<Segment>) -> Layout {
         let mut row = 0;
         for (index, segment) in segments.iter().enumerate() {
-            let Segment { start, length, parent } = *segment;
-            assert_eq!(start, row, "segment {index} starts at {start}, expected {row}");
+            let Segment {
+                start,
+                length,
+                parent,
+            } = *segment;
+            assert_eq!(
+                start, row,
+                "segment {index} starts at {start}, expected {row}"
+            );
             assert!(length > 0, "segment {index} has no rows");
-            assert!(parent.is_none_or(|p| p < index), "segment {index} comes before its parent");
+            assert!(
+                parent.is_none_or(|p| p < index),
+                "segment {index} comes before its parent"
+            );
             row += length;
         }
         Layout { segments }
@@ -40,12 +59,13 @@ impl Layout {
 
     /// The number of rows.
     pub fn rows(&self) -> usize {
-        self.segments.last().map_or(0, |last| last.start + last.length)
+        self.segments.last().map_or(0, |last| last.rows().end)
     }
 
-    /// The rows before `row`'s own segment that it sees, nearest ancestor first.
-    pub(super) fn ancestors(&self, segment: usize) -> impl Iterator<Item = Segment> {
-        let parent = |segment: &Segment| segment.parent.map(|parent| self.segments[parent]);
-        std::iter::successors(parent(&self.segments[segment]), move |s| parent(s))
+    /// The segments above this one, nearest first.
+    pub(super) fn ancestors(&self, segment: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.segments[segment].parent, |index| {
+            self.segments[*index].parent
+        })
     }
 }

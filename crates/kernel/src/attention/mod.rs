@@ -3,14 +3,34 @@
 //! The fused matrix holds `[query heads | key heads | value heads]` in its columns; query head `i`
 //! reads key head `i / (query / key_value)`. Rows are not padded: a [`Layout`] says which rows see
 //! which. A prompt shared by a group of completions is one segment and their parent.
+//!
+//! The query heads of one key head are computed together, as rows of one product; softmax runs
+//! over blocks of keys, so that no matrix of all scores exists.
+//!
+//! # Source
+//! Dao et al., arXiv 2205.14135, algorithms 1 and 4; grouped queries: Ainslie et al., arXiv
+//! 2305.13245.
 
+mod backward;
 mod cached;
+mod forward;
 mod layout;
-mod tree;
+mod softmax;
 
+pub use backward::backward;
 pub use cached::{RowSpans, append, cached};
+pub use forward::forward;
 pub use layout::{Layout, Segment};
-pub use tree::{backward, forward};
+
+use std::ops::Range;
+
+use crate::product::View;
+
+/// Rows of queries that are computed together.
+const QUERY_ROWS: usize = 64;
+/// Keys of one block of scores; a multiple of `QUERY_ROWS`, so that a block of queries meets the
+/// diagonal in one block of keys.
+const KEY_ROWS: usize = 128;
 
 /// The heads of the fused query|key|value matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,4 +53,53 @@ impl Heads {
     pub fn columns(&self) -> usize {
         (self.query + 2 * self.key_value) * self.size
     }
+
+    /// Query heads that read one key head.
+    fn queries(&self) -> usize {
+        assert_eq!(
+            self.query % self.key_value,
+            0,
+            "{self:?} does not group its query heads"
+        );
+        self.query / self.key_value
+    }
+
+    /// What query and key products are multiplied by.
+    fn scale(&self) -> f32 {
+        1.0 / (self.size as f32).sqrt()
+    }
+
+    /// Columns of the query heads of each key head, in a matrix of queries or of outputs.
+    fn query_ranges(&self) -> Vec<Range<usize>> {
+        ranges(0, self.queries() * self.size, self.key_value)
+    }
+
+    /// Columns of each key head, in a matrix whose keys start at this column.
+    fn key_ranges(&self, start: usize) -> Vec<Range<usize>> {
+        ranges(start, self.size, self.key_value)
+    }
+
+    /// Columns of each value head, in a matrix whose keys start at this column.
+    fn value_ranges(&self, start: usize) -> Vec<Range<usize>> {
+        ranges(
+            start + self.key_value * self.size,
+            self.size,
+            self.key_value,
+        )
+    }
+}
+
+fn ranges(start: usize, width: usize, count: usize) -> Vec<Range<usize>> {
+    (0..count)
+        .map(|i| start + i * width..start + (i + 1) * width)
+        .collect()
+}
+
+/// A copy of the rows of a view without gaps, times `scale`: the heads of a row become rows.
+fn pack(view: View, scale: f32) -> Vec<f32> {
+    let mut packed = Vec::with_capacity(view.rows() * view.columns());
+    for row in 0..view.rows() {
+        packed.extend(view.row(row).iter().map(|x| x * scale));
+    }
+    packed
 }

@@ -1,0 +1,313 @@
+//! The gradient of attention over a tree of segments.
+//!
+//! A part is one segment and one key head. Its gradients in the keys and values of ancestors go
+//! to a buffer of its own; the buffers are added up afterwards in segment order, so that no two
+//! parts write the same entry and the bits do not depend on the threads.
+
+use std::ops::Range;
+
+use super::softmax::{Sight, key_blocks};
+use super::{Heads, Layout, QUERY_ROWS, pack};
+use crate::device::Device;
+use crate::matrix::{Matrix, Mode};
+use crate::product::{Target, View, multiply};
+use crate::vector::{dot, exp, vectorised};
+
+/// The gradients of one segment, for one key head.
+struct Part<'a> {
+    segment: usize,
+    head: usize,
+    query: Target<'a>,
+    key: Target<'a>,
+    value: Target<'a>,
+    /// Gradients in the keys of the ancestors, nearest first.
+    keys_above: Vec<f32>,
+    /// Gradients in their values.
+    values_above: Vec<f32>,
+}
+
+/// What the backward reads.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    layout: &'a Layout,
+    heads: &'a Heads,
+    qkv: View<'a>,
+    out: View<'a>,
+    log_sum_exp: View<'a>,
+    grad_out: View<'a>,
+}
+
+/// Overwrites the gradient in queries, keys and values, from the forward's output and logarithms
+/// of sums.
+pub fn backward(
+    layout: &Layout,
+    heads: &Heads,
+    qkv_nc: &Matrix,
+    out_nq: &Matrix,
+    log_sum_exp: &Matrix,
+    grad_out_nq: &Matrix,
+    grad_qkv_nc: &mut Matrix,
+) {
+    let rows = layout.rows();
+    qkv_nc.expect_shape("qkv", rows, heads.columns());
+    out_nq.expect_shape("out", rows, heads.query_columns());
+    log_sum_exp.expect_shape("log_sum_exp", rows, heads.query);
+    grad_out_nq.expect_shape("grad_out", rows, heads.query_columns());
+    grad_qkv_nc.expect_shape("grad_qkv", rows, heads.columns());
+    let Device::Cpu(cpu) = qkv_nc.device();
+    let inputs = Inputs {
+        layout,
+        heads,
+        qkv: qkv_nc.view(),
+        out: out_nq.view(),
+        log_sum_exp: log_sum_exp.view(),
+        grad_out: grad_out_nq.view(),
+    };
+    let mut parts_hs = parts(layout, heads, grad_qkv_nc.target());
+    cpu.threads()
+        .for_each(parts_hs.iter_mut().flatten(), |part| {
+            backward_part(inputs, part);
+        });
+    cpu.threads().for_each(parts_hs.iter_mut(), |parts| {
+        add_up(layout, heads.size, parts);
+    });
+}
+
+/// The parts of each head, in segment order.
+fn parts<'a>(layout: &Layout, heads: &Heads, grad: Target<'a>) -> Vec<Vec<Part<'a>>> {
+    let rows: Vec<_> = layout.segments().iter().map(super::Segment::rows).collect();
+    let mut parts_hs: Vec<_> = (0..heads.key_value).map(|_| Vec::new()).collect();
+    for (segment, grad) in grad.divide_rows(&rows).enumerate() {
+        let (query, rest) = grad.split_columns(heads.query_columns());
+        let (key, value) = rest.split_columns(heads.key_value * heads.size);
+        let (query_columns, columns) = (heads.query_ranges(), heads.key_ranges(0));
+        let keys = key
+            .divide_columns(&columns)
+            .zip(value.divide_columns(&columns));
+        let targets = query.divide_columns(&query_columns).zip(keys);
+        for (head, (query, (key, value))) in targets.enumerate() {
+            let (keys_above, values_above) = (Vec::new(), Vec::new());
+            let part = Part {
+                segment,
+                head,
+                query,
+                key,
+                value,
+                keys_above,
+                values_above,
+            };
+            parts_hs[head].push(part);
+        }
+    }
+    parts_hs
+}
+
+fn backward_part(inputs: Inputs, part: &mut Part) {
+    let Inputs { layout, heads, .. } = inputs;
+    let (segments, size) = (layout.segments(), heads.size);
+    let own = segments[part.segment].rows();
+    let mut sources: Vec<_> = layout
+        .ancestors(part.segment)
+        .map(|a| segments[a].rows())
+        .collect();
+    let above: usize = sources.iter().map(ExactSizeIterator::len).sum();
+    sources.push(own.clone());
+    let mut grad_keys = vec![0.0; (above + own.len()) * size];
+    let mut grad_values = vec![0.0; (above + own.len()) * size];
+    let mut scratch = [Vec::new(), Vec::new()];
+    for start in own.clone().step_by(QUERY_ROWS) {
+        let rows = start..(start + QUERY_ROWS).min(own.end);
+        let mut block = Block::new(inputs, part.head, rows.clone());
+        let mut at = 0;
+        for source in &sources {
+            let last = source.start == own.start;
+            let keys = if last {
+                own.start..rows.end
+            } else {
+                source.clone()
+            };
+            let first = rows.start - own.start + 1;
+            let queries = heads.queries();
+            let sight = if last {
+                Sight::Causal { queries, first }
+            } else {
+                Sight::All
+            };
+            let into = at * size..(at + keys.len()) * size;
+            let (grad_keys, grad_values) = (&mut grad_keys[into.clone()], &mut grad_values[into]);
+            block.meet(
+                inputs,
+                part.head,
+                keys,
+                sight,
+                grad_keys,
+                grad_values,
+                &mut scratch,
+            );
+            at += source.len();
+        }
+        let width = part.query.row(0).len();
+        for (row, grad) in (rows.start - own.start..).zip(block.grad_query.chunks(width)) {
+            scale(grad, heads.scale(), part.query.row(row));
+        }
+    }
+    for row in 0..own.len() {
+        let at = (above + row) * size;
+        part.key.row(row).copy_from_slice(&grad_keys[at..at + size]);
+        part.value
+            .row(row)
+            .copy_from_slice(&grad_values[at..at + size]);
+    }
+    grad_keys.truncate(above * size);
+    grad_values.truncate(above * size);
+    (part.keys_above, part.values_above) = (grad_keys, grad_values);
+}
+
+/// Adds what each segment left for its ancestors.
+fn add_up(layout: &Layout, size: usize, parts: &mut [Part]) {
+    for segment in 0..parts.len() {
+        let (above, parts) = parts.split_at_mut(segment);
+        let (keys, values) = (&parts[0].keys_above, &parts[0].values_above);
+        let mut from = keys.chunks(size).zip(values.chunks(size));
+        for ancestor in layout.ancestors(segment) {
+            let part = &mut above[ancestor];
+            for (row, (key, value)) in (0..part.key.rows()).zip(from.by_ref()) {
+                add(key, part.key.row(row));
+                add(value, part.value.row(row));
+            }
+        }
+    }
+}
+
+/// Some rows of queries of one key head, packed, and the gradient in them.
+struct Block {
+    query: Vec<f32>,
+    grad_out: Vec<f32>,
+    log_sum_exp: Vec<f32>,
+    /// `Σ grad_out · out` of each query.
+    inner: Vec<f32>,
+    grad_query: Vec<f32>,
+}
+
+impl Block {
+    fn new(inputs: Inputs, head: usize, rows: Range<usize>) -> Block {
+        let Inputs { heads, .. } = inputs;
+        let (queries, columns) = (heads.queries(), &heads.query_ranges()[head]);
+        let query = pack(
+            inputs.qkv.block(rows.clone(), columns.clone()),
+            heads.scale(),
+        );
+        let grad_out = pack(inputs.grad_out.block(rows.clone(), columns.clone()), 1.0);
+        let heads_of = head * queries..(head + 1) * queries;
+        let log_sum_exp = pack(inputs.log_sum_exp.block(rows.clone(), heads_of), 1.0);
+        let out = pack(inputs.out.block(rows, columns.clone()), 1.0);
+        let mut inner = vec![0.0; log_sum_exp.len()];
+        inner_products(&grad_out, &out, &mut inner);
+        let grad_query = vec![0.0; query.len()];
+        Block {
+            query,
+            grad_out,
+            log_sum_exp,
+            inner,
+            grad_query,
+        }
+    }
+
+    /// Adds the gradients that pass between these queries and some keys and values.
+    #[allow(clippy::too_many_arguments)]
+    fn meet(
+        &mut self,
+        inputs: Inputs,
+        head: usize,
+        rows: Range<usize>,
+        sight: Sight,
+        grad_keys: &mut [f32],
+        grad_values: &mut [f32],
+        [weights, slopes]: &mut [Vec<f32>; 2],
+    ) {
+        let Inputs { heads, qkv, .. } = inputs;
+        let (size, queries) = (heads.size, self.inner.len());
+        let key_columns = &heads.key_ranges(heads.query_columns())[head];
+        let value_columns = &heads.value_ranges(heads.query_columns())[head];
+        let (query, grad_out) = (
+            View::new(&self.query, size),
+            View::new(&self.grad_out, size),
+        );
+        for block in key_blocks(rows.len()) {
+            let (keys, sight) = (block.len(), sight.after(block.start));
+            let at = rows.start + block.start..rows.start + block.end;
+            let key = qkv.block(at.clone(), key_columns.clone());
+            let value = qkv.block(at, value_columns.clone());
+            weights.resize(queries * keys, 0.0);
+            slopes.resize(queries * keys, 0.0);
+            multiply(
+                query,
+                key.transposed(),
+                &mut Target::new(weights, keys),
+                Mode::Write,
+            );
+            multiply(
+                grad_out,
+                value.transposed(),
+                &mut Target::new(slopes, keys),
+                Mode::Write,
+            );
+            differentiate(weights, slopes, keys, sight, &self.log_sum_exp, &self.inner);
+            let (weights, slopes) = (View::new(weights, keys), View::new(slopes, keys));
+            let into = block.start * size..block.end * size;
+            let mut grad_key = Target::new(&mut grad_keys[into.clone()], size);
+            let mut grad_value = Target::new(&mut grad_values[into], size);
+            multiply(weights.transposed(), grad_out, &mut grad_value, Mode::Add);
+            multiply(slopes.transposed(), query, &mut grad_key, Mode::Add);
+            multiply(
+                slopes,
+                key,
+                &mut Target::new(&mut self.grad_query, size),
+                Mode::Add,
+            );
+        }
+    }
+}
+
+vectorised! {
+    /// Turns scores into weights, and gradients in weights into gradients in scores.
+    fn differentiate(
+        weights: &mut [f32],
+        slopes: &mut [f32],
+        keys: usize,
+        sight: Sight,
+        log_sum_exp: &[f32],
+        inner: &[f32],
+    ) {
+        let rows = weights.chunks_mut(keys).zip(slopes.chunks_mut(keys));
+        let states = log_sum_exp.iter().zip(inner);
+        for (index, ((weights, slopes), (lse, inner))) in rows.zip(states).enumerate() {
+            let seen = sight.of(index, keys);
+            weights[seen..].fill(0.0);
+            slopes[seen..].fill(0.0);
+            for (weight, slope) in weights[..seen].iter_mut().zip(&mut slopes[..seen]) {
+                *weight = exp(*weight - lse);
+                *slope = *weight * (*slope - inner);
+            }
+        }
+    }
+
+    fn inner_products(a: &[f32], b: &[f32], products: &mut [f32]) {
+        let size = a.len() / products.len();
+        for ((a, b), product) in a.chunks(size).zip(b.chunks(size)).zip(products) {
+            *product = dot(a, b);
+        }
+    }
+
+    fn scale(x: &[f32], by: f32, y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = x * by;
+        }
+    }
+
+    fn add(x: &[f32], y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y += x;
+        }
+    }
+}

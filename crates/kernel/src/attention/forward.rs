@@ -1,0 +1,130 @@
+//! Attention of a batch over its tree of segments.
+
+use std::ops::Range;
+
+use super::softmax::{Sight, Softmax};
+use super::{Heads, Layout, QUERY_ROWS, pack};
+use crate::device::Device;
+use crate::matrix::Matrix;
+use crate::product::{Target, View};
+use crate::vector::vectorised;
+
+/// A block of rows of one segment, for the query heads of one key head.
+struct Part<'a> {
+    segment: usize,
+    rows: Range<usize>,
+    head: usize,
+    out: Target<'a>,
+    log_sum_exp: Target<'a>,
+}
+
+/// `out = softmax(q kᵀ / √size) v` for every query head, and the logarithm of the sum of
+/// exponentials of each row's scores, `[n, query heads]`.
+pub fn forward(
+    layout: &Layout,
+    heads: &Heads,
+    qkv_nc: &Matrix,
+    out_nq: &mut Matrix,
+    log_sum_exp: &mut Matrix,
+) {
+    let rows = layout.rows();
+    qkv_nc.expect_shape("qkv", rows, heads.columns());
+    out_nq.expect_shape("out", rows, heads.query_columns());
+    log_sum_exp.expect_shape("log_sum_exp", rows, heads.query);
+    let Device::Cpu(cpu) = qkv_nc.device();
+    let parts = parts(layout, heads, out_nq.target(), log_sum_exp.target());
+    cpu.threads().for_each(parts.into_iter(), |part| {
+        forward_part(layout, heads, qkv_nc.view(), part);
+    });
+}
+
+fn parts<'a>(
+    layout: &Layout,
+    heads: &Heads,
+    out: Target<'a>,
+    log_sum_exp: Target<'a>,
+) -> Vec<Part<'a>> {
+    let (mut blocks, mut segments) = (Vec::new(), Vec::new());
+    for (index, segment) in layout.segments().iter().enumerate() {
+        for start in segment.rows().step_by(QUERY_ROWS) {
+            blocks.push(start..(start + QUERY_ROWS).min(segment.rows().end));
+            segments.push(index);
+        }
+    }
+    let (out_columns, queries) = (heads.query_ranges(), heads.queries());
+    let sum_columns: Vec<_> = (0..heads.key_value)
+        .map(|i| i * queries..(i + 1) * queries)
+        .collect();
+    let mut parts = Vec::with_capacity(blocks.len() * heads.key_value);
+    let targets = out
+        .divide_rows(&blocks)
+        .zip(log_sum_exp.divide_rows(&blocks));
+    for ((rows, segment), (out, sums)) in blocks.iter().zip(segments).zip(targets) {
+        let targets = out
+            .divide_columns(&out_columns)
+            .zip(sums.divide_columns(&sum_columns));
+        for (head, (out, log_sum_exp)) in targets.enumerate() {
+            parts.push(Part {
+                segment,
+                rows: rows.clone(),
+                head,
+                out,
+                log_sum_exp,
+            });
+        }
+    }
+    parts
+}
+
+fn forward_part(layout: &Layout, heads: &Heads, qkv: View, mut part: Part) {
+    let (rows, head, queries, size) = (part.rows, part.head, heads.queries(), heads.size);
+    let query = pack(
+        qkv.block(rows.clone(), heads.query_ranges()[head].clone()),
+        heads.scale(),
+    );
+    let query = View::new(&query, size);
+    let key_columns = &heads.key_ranges(heads.query_columns())[head];
+    let value_columns = &heads.value_ranges(heads.query_columns())[head];
+    let mut softmax = Softmax::new(rows.len() * queries, size);
+    let mut attend = |keys: Range<usize>, sight: Sight| {
+        let (key, value) = (
+            qkv.block(keys.clone(), key_columns.clone()),
+            qkv.block(keys, value_columns.clone()),
+        );
+        softmax.attend(0..query.rows(), query, key, value, sight);
+    };
+    let segments = layout.segments();
+    for ancestor in layout.ancestors(part.segment) {
+        attend(segments[ancestor].rows(), Sight::All);
+    }
+    let start = segments[part.segment].start;
+    attend(
+        start..rows.end,
+        Sight::Causal {
+            queries,
+            first: rows.start - start + 1,
+        },
+    );
+    for row in 0..rows.len() {
+        let seen = row * queries..(row + 1) * queries;
+        let values = &softmax.values[row * queries * size..][..queries * size];
+        divide(values, &softmax.sums[seen.clone()], part.out.row(row));
+        for (query, lse) in seen.zip(part.log_sum_exp.row(row)) {
+            *lse = softmax.greatest[query] + softmax.sums[query].ln();
+        }
+    }
+}
+
+vectorised! {
+    /// Divides the weighted values of each head by the head's sum of weights.
+    pub(super) fn divide(values: &[f32], sums: &[f32], out: &mut [f32]) {
+        let size = values.len() / sums.len();
+        let heads = values.chunks(size).zip(out.chunks_mut(size));
+        for ((values, out), sum) in heads.zip(sums) {
+            let inverse = 1.0 / sum;
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = value * inverse;
+            }
+        }
+    }
+}
