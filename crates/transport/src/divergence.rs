@@ -37,7 +37,7 @@ pub struct Divergence {
 ///
 /// # Source
 /// Feydy et al., "Interpolating between optimal transport and MMD using Sinkhorn divergences"
-/// (2019), equations 3 and 26.
+/// (2019), equation 3.
 pub fn sinkhorn_divergence(
     x_nd: &[Vec<f64>],
     y_md: &[Vec<f64>],

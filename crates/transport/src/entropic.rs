@@ -39,8 +39,8 @@ pub struct Transport {
 ///
 /// # Source
 /// The dual and its sweeps: Peyré and Cuturi, "Computational optimal transport" (2019), section
-/// 4.4, with stages of ε after Schmitzer, "Stabilized sparse scaling algorithms" (2019), section
-/// 3.3. That each sweep is followed by a Newton step is [ours].
+/// 4.4, with stages of ε after Schmitzer, "Stabilized sparse scaling algorithms for entropy
+/// regularized transport problems" (2019). That each sweep is followed by a Newton step is [ours].
 pub fn entropic(
     cost_nm: &[f64],
     sources: usize,

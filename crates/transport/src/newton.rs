@@ -13,7 +13,7 @@ const DAMPING: f64 = 1e-12;
 ///
 /// # Source
 /// Newton for the dual: Brauer, Clason, Lorenz and Wirth, "A Sinkhorn–Newton method for entropic
-/// optimal transport" (2017), section 2. Elimination without subtraction: Grassmann, Taksar and
+/// optimal transport" (2017). Elimination without subtraction: Grassmann, Taksar and
 /// Heyman, "Regenerative analysis and steady state distributions for Markov chains" (1985).
 pub(crate) fn newton_step(plan_mn: &[f64], residual_n: &[f64]) -> Vec<f64> {
     let n = residual_n.len();

@@ -8,7 +8,7 @@
 ///
 /// # Source
 /// Feydy et al., "Interpolating between optimal transport and MMD using Sinkhorn divergences"
-/// (2019), equation 8.
+/// (2019), section 3.
 pub(crate) fn softmin(cost_rc: &[f64], from: &[f64], to: &mut [f64], plan_rc: &mut [f64]) {
     let columns = from.len();
     let share = 1.0 / to.len() as f64;

@@ -11,7 +11,8 @@ use crate::{Options, Transport};
 /// otherwise, which keeps the first exponentials in range.
 ///
 /// # Source
-/// Feydy et al. (2019), equation 25; the argument on the rate is [ours].
+/// Feydy et al., "Interpolating between optimal transport and MMD using Sinkhorn divergences"
+/// (2019), section 3; the argument on the rate is [ours].
 pub(crate) fn symmetric(
     cost_nn: &[f64],
     points: usize,
