@@ -1,0 +1,105 @@
+//! Attention over a cache.
+
+use std::ops::Range;
+
+use kernel::attention::{self, Heads, RowSpans};
+use kernel::{Device, Matrix};
+
+use crate::attention::{layout, run};
+use crate::check::{assert_close, device, hashed, hashed_on, wide};
+
+const HEADS: Heads = Heads {
+    query: 6,
+    key_value: 2,
+    size: 8,
+};
+
+/// The rows of one matrix.
+fn rows(matrix: &Matrix, range: Range<usize>) -> Matrix {
+    let mut rows = device().zeros(range.len(), matrix.columns());
+    rows.copy_rows(0, matrix, range);
+    rows
+}
+
+#[test]
+fn decoding_a_sequence_token_by_token_equals_attention_over_all_of_it() {
+    let n = 160;
+    let qkv = hashed(1, n, HEADS.columns(), 2.0);
+    let [whole, _, _] = run(
+        &device(),
+        &layout(&[(n, None)]),
+        &HEADS,
+        &qkv,
+        &hashed(2, n, 48, 1.0),
+    );
+    let mut cache = device().zeros(n + 5, 2 * 2 * 8);
+    let mut out = device().zeros(1, 48);
+    for row in 0..n {
+        let step = rows(&qkv, row..row + 1);
+        attention::append(&HEADS, &step, &mut cache, &[row as u32 + 5]);
+        let spans = [RowSpans {
+            shared: 0..0,
+            own: 5..row + 6,
+        }];
+        attention::cached(&HEADS, &step, &cache, &spans, &mut out);
+        assert_close(
+            &format!("row {row}"),
+            &wide(&out),
+            &wide(&rows(&whole, row..row + 1)),
+            2e-6,
+        );
+    }
+}
+
+/// A prompt of 37 rows with 11 completions, and one sequence apart; the last row of each.
+fn decode_groups(device: &Device) -> (Matrix, Matrix) {
+    let mut segments = vec![(37, None)];
+    segments.extend((0..11).map(|i| (3 + i, Some(0))));
+    segments.push((20, None));
+    let layout = layout(&segments);
+    let qkv = hashed_on(device, 1, layout.rows(), HEADS.columns(), 2.0);
+    let grad_out = device.zeros(layout.rows(), 48);
+    let [whole, _, _] = run(device, &layout, &HEADS, &qkv, &grad_out);
+    let mut cache = device.zeros(layout.rows(), 2 * 2 * 8);
+    let at: Vec<u32> = (0..layout.rows() as u32).collect();
+    attention::append(&HEADS, &qkv, &mut cache, &at);
+    let decoded: Vec<_> = layout.segments()[1..].to_vec();
+    let spans = |s: &kernel::attention::Segment| RowSpans {
+        shared: if s.parent.is_some() { 0..37 } else { 0..0 },
+        own: s.rows(),
+    };
+    let spans: Vec<_> = decoded.iter().map(spans).collect();
+    let mut last = device.zeros(decoded.len(), HEADS.columns());
+    let mut expected = device.zeros(decoded.len(), 48);
+    for (index, segment) in decoded.iter().enumerate() {
+        let row = segment.rows().end - 1;
+        last.copy_rows(index, &qkv, row..row + 1);
+        expected.copy_rows(index, &whole, row..row + 1);
+    }
+    let mut out = device.zeros(decoded.len(), 48);
+    attention::cached(&HEADS, &last, &cache, &spans, &mut out);
+    (out, expected)
+}
+
+#[test]
+fn rows_that_share_a_prompt_see_it_and_their_own_rows_alone() {
+    let (out, expected) = decode_groups(&device());
+    assert_close("out", &wide(&out), &wide(&expected), 2e-6);
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let one = decode_groups(&Device::cpu(Some(1))).0.to_vec();
+    assert_eq!(one, decode_groups(&Device::cpu(Some(3))).0.to_vec());
+}
+
+#[test]
+#[should_panic(expected = "a decoded row sees no cache row")]
+fn a_row_that_sees_nothing_asserts() {
+    let (qkv, cache) = (device().zeros(1, HEADS.columns()), device().zeros(4, 32));
+    let spans = [RowSpans {
+        shared: 2..2,
+        own: 0..0,
+    }];
+    attention::cached(&HEADS, &qkv, &cache, &spans, &mut device().zeros(1, 48));
+}

@@ -1,0 +1,15 @@
+//! Every operation against PyTorch (`scripts/reference/torch_kernels.py`), against slow `f64`
+//! references and their finite differences, and against itself on other numbers of threads.
+
+mod attention;
+mod cached;
+mod check;
+mod head;
+mod linear;
+mod norms;
+mod optimizer;
+mod rope;
+mod rows;
+mod sample;
+mod swiglu;
+mod threads;

@@ -1,0 +1,71 @@
+//! Rotary position embedding.
+
+use kernel::rope::{self, Direction, Table};
+
+use crate::check::{assert_close, cases, device, hashed, wide};
+
+#[test]
+fn rotated_heads_equal_those_of_transformers() {
+    for case in cases(include_str!("fixtures/rope.json")) {
+        let [n, heads, size] = case.counts("shape");
+        let positions: Vec<u32> = case.values("positions").iter().map(|x| *x as u32).collect();
+        let frequencies = case.values("inverse_frequencies");
+        let frequencies: Vec<f32> = frequencies.iter().map(|x| *x as f32).collect();
+        let table = Table::new(&device(), &frequencies, 1.0, 131_072);
+        let mut x = hashed(1, n, heads * size, 1.0);
+        rope::rotate(
+            &table,
+            &positions,
+            &mut x,
+            0..heads * size,
+            Direction::Forward,
+        );
+        case.expect("y", &x, 1e-6);
+    }
+}
+
+#[test]
+fn rotating_back_restores_the_heads_and_leaves_other_columns_alone() {
+    let table = Table::new(&device(), &[1.0, 0.1, 0.01], 1.0, 64);
+    let positions: Vec<u32> = (0..40).map(|i| i * 7 % 64).collect();
+    let before = hashed(1, 40, 20, 1.0);
+    let mut x = before.clone();
+    rope::rotate(&table, &positions, &mut x, 3..15, Direction::Forward);
+    for (turned, before) in wide(&x).chunks(20).zip(wide(&before).chunks(20)) {
+        assert_eq!((&turned[..3], &turned[15..]), (&before[..3], &before[15..]));
+    }
+    rope::rotate(&table, &positions, &mut x, 3..15, Direction::Backward);
+    assert_close("x", &wide(&x), &wide(&before), 1e-6);
+}
+
+#[test]
+fn products_of_two_rotated_heads_depend_on_their_distance_alone() {
+    let table = Table::new(&device(), &[1.0, 0.3, 0.05, 0.004], 1.0, 200);
+    let product = |positions: [u32; 2]| {
+        let mut x = device().zeros(2, 8);
+        x.write(&[hashed(1, 1, 8, 1.0).to_vec(), hashed(2, 1, 8, 1.0).to_vec()].concat());
+        rope::rotate(&table, &positions, &mut x, 0..8, Direction::Forward);
+        let x = wide(&x);
+        x[..8].iter().zip(&x[8..]).map(|(a, b)| a * b).sum::<f64>()
+    };
+    let (near, far) = (product([5, 2]), product([155, 152]));
+    assert!(
+        (near - far).abs() < 1e-5,
+        "{near} at 5 and 2, {far} at 155 and 152"
+    );
+}
+
+#[test]
+fn the_attention_scale_multiplies_the_rotated_heads() {
+    let mut lengths = Vec::new();
+    for scale in [1.0, 1.5] {
+        let table = Table::new(&device(), &[1.0, 0.1], scale, 8);
+        let mut x = hashed(1, 3, 4, 1.0);
+        rope::rotate(&table, &[1, 4, 7], &mut x, 0..4, Direction::Forward);
+        lengths.push(wide(&x).iter().map(|x| x * x).sum::<f64>().sqrt());
+    }
+    assert!(
+        (lengths[1] / lengths[0] - 1.5).abs() < 1e-6,
+        "lengths {lengths:?}"
+    );
+}
