@@ -1,0 +1,330 @@
+//! Which configurations open, and how those that do not are refused.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn resolve(json: Value) -> Result<Config, ModelError> {
+    let Value::Object(json) = json else {
+        panic!("an object")
+    };
+    read::resolve(json, None)
+}
+
+/// A small model of each family, with some keys changed; null takes a key away.
+fn changed(family: Family, changes: &Value) -> Result<Config, ModelError> {
+    let mut json = Config::fresh(&shape(family))
+        .expect("a valid shape")
+        .original;
+    for (key, value) in changes.as_object().expect("an object") {
+        if value.is_null() {
+            json.remove(key);
+        } else {
+            json.insert(key.clone(), value.clone());
+        }
+    }
+    resolve(Value::Object(json))
+}
+
+fn shape(family: Family) -> Shape {
+    Shape {
+        family,
+        hidden_size: 48,
+        layers: 3,
+        query_heads: 6,
+        key_value_heads: 2,
+        intermediate_size: 80,
+        vocabulary: 100,
+        max_position_embeddings: 64,
+        eos_token_ids: vec![2, 5],
+    }
+}
+
+fn open_shared(folder: &str) -> Option<Result<Config, ModelError>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let folder = root.join(folder);
+    if !folder.exists() {
+        eprintln!("skipped: {} is absent", folder.display());
+        return None;
+    }
+    Some(Config::open(&Source::Folder(folder)))
+}
+
+#[test]
+fn published_configurations_resolve_to_their_published_sizes() {
+    let cases = [
+        (
+            "models/tinystories-656k-bf16",
+            Family::Llama,
+            656_000,
+            16,
+            1e4,
+            512,
+            vec![2],
+        ),
+        (
+            "tokenizers/smollm2-135m-instruct",
+            Family::Llama,
+            134_515_008,
+            64,
+            1e5,
+            8192,
+            vec![2],
+        ),
+        (
+            "tokenizers/qwen2.5-0.5b-instruct",
+            Family::Qwen2,
+            494_032_768,
+            64,
+            1e6,
+            32768,
+            vec![151_645, 151_643],
+        ),
+        (
+            "configs/Qwen2.5-1.5B-Instruct",
+            Family::Qwen2,
+            1_543_714_304,
+            128,
+            1e6,
+            32768,
+            vec![151_645],
+        ),
+        (
+            "configs/Qwen3-0.6B",
+            Family::Qwen3,
+            596_049_920,
+            128,
+            1e6,
+            40960,
+            vec![151_645],
+        ),
+    ];
+    for (folder, family, parameters, head_size, theta, positions, end) in cases {
+        let Some(config) = open_shared(folder) else {
+            return;
+        };
+        let config = config.expect(folder);
+        assert_eq!(config.family, family, "{folder}");
+        assert_eq!(config.parameters(), parameters, "{folder}");
+        assert_eq!(config.head_size, head_size, "{folder}");
+        assert!(
+            (config.rope_theta - theta).abs() < 1e-9,
+            "{folder}: {}",
+            config.rope_theta
+        );
+        assert_eq!(config.max_position_embeddings, positions, "{folder}");
+        assert_eq!(config.eos_token_ids, end, "{folder}");
+        assert!(config.tie_word_embeddings, "{folder}");
+        let qwen2 = family == Family::Qwen2;
+        let flags = (config.qkv_bias, config.output_bias, config.qk_norm);
+        assert_eq!(flags, (qwen2, false, family == Family::Qwen3), "{folder}");
+    }
+}
+
+#[test]
+fn a_stretched_rotation_is_refused_by_name() {
+    let Some(config) = open_shared("configs/Llama-3.2-1B") else {
+        return;
+    };
+    let error = config.expect_err("llama3 scaling").to_string();
+    assert_eq!(
+        error,
+        "config.json: rope_scaling of type llama3 is not supported"
+    );
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_name() {
+    let cases = [
+        (
+            json!({"architectures": ["GemmaForCausalLM"]}),
+            "architecture GemmaForCausalLM (known: ",
+        ),
+        (
+            json!({"architectures": null, "model_type": "gpt2"}),
+            "architecture gpt2 (known: ",
+        ),
+        (json!({"hidden_act": "gelu"}), "hidden_act gelu is"),
+        (json!({"mlp_bias": true}), "mlp_bias true is"),
+        (
+            json!({"use_sliding_window": true, "sliding_window": 8}),
+            "use_sliding_window true is",
+        ),
+        (
+            json!({"layer_types": ["full_attention", "sliding_attention"]}),
+            "layer_types sliding",
+        ),
+        (
+            json!({"attention_dropout": 0.1}),
+            "attention_dropout 0.1 is",
+        ),
+        (
+            json!({"quantization_config": {"bits": 4}}),
+            "quantization_config {\"bits\":4} is",
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear"}}),
+            "rope_scaling of type linear is",
+        ),
+        (
+            json!({"rope_parameters": {"rope_type": "yarn"}}),
+            "rope_parameters of type yarn is",
+        ),
+        (
+            json!({"rope_parameters": {"full": {}}}),
+            "rope_parameters of its own for full is",
+        ),
+        (
+            json!({"partial_rotary_factor": 0.5}),
+            "partial_rotary_factor 0.5 is",
+        ),
+        (
+            json!({"vocab_size": 1 << 24, "hidden_size": 1 << 22, "num_hidden_layers": 1 << 20}),
+            "a model of ",
+        ),
+    ];
+    for (changes, message) in cases {
+        let error = changed(Family::Qwen3, &changes)
+            .expect_err(message)
+            .to_string();
+        let expected = format!("config.json: {message}");
+        assert!(
+            error.starts_with(&expected) && !error.contains('\n'),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_mistaken_value_is_named_with_what_was_expected() {
+    let cases = [
+        (
+            json!({"hidden_size": null}),
+            "hidden_size is missing, expected a positive integer",
+        ),
+        (
+            json!({"head_dim": null}),
+            "head_dim is missing, expected a positive integer",
+        ),
+        (
+            json!({"num_hidden_layers": 0}),
+            "num_hidden_layers is 0, expected an integer from 1",
+        ),
+        (
+            json!({"vocab_size": -3}),
+            "vocab_size is -3, expected an integer from 1",
+        ),
+        (
+            json!({"hidden_size": 1.5}),
+            "hidden_size is 1.5, expected an integer from 1",
+        ),
+        (
+            json!({"num_key_value_heads": 4}),
+            "num_key_value_heads is 4, expected a divisor of 6",
+        ),
+        (
+            json!({"head_dim": 7}),
+            "head_dim is 7, expected an even number",
+        ),
+        (
+            json!({"rms_norm_eps": "x"}),
+            "rms_norm_eps is x, expected a positive number",
+        ),
+        (
+            json!({"tie_word_embeddings": 1}),
+            "tie_word_embeddings is 1, expected true or false",
+        ),
+        (
+            json!({"eos_token_id": [1, 100]}),
+            "eos_token_id is 100, expected ids below",
+        ),
+        (
+            json!({"eos_token_id": "</s>"}),
+            "eos_token_id is </s>, expected a token id or a list",
+        ),
+        (
+            json!({"torch_dtype": "int8"}),
+            "torch_dtype is int8, expected float32, bfloat16",
+        ),
+    ];
+    for (changes, message) in cases {
+        let error = changed(Family::Qwen3, &changes)
+            .expect_err(message)
+            .to_string();
+        assert!(
+            error.starts_with(&format!("config.json: {message}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn either_spelling_of_the_rotation_gives_the_same_base() {
+    let theta = |changes| changed(Family::Llama, &changes).expect("valid").rope_theta;
+    let new = json!({"rope_theta": null,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}});
+    let bases = [theta(json!({"rope_theta": 500_000})), theta(new)];
+    assert!(
+        bases.iter().all(|base| (base - 5e5).abs() < 1e-9),
+        "{bases:?}"
+    );
+    assert!((theta(json!({"rope_theta": null})) - 1e4).abs() < 1e-9);
+}
+
+#[test]
+fn attention_bias_of_llama_is_on_the_output_too_and_of_qwen2_is_not() {
+    let biased = json!({"attention_bias": true});
+    let flags = |family, changes: &Value| {
+        let config = changed(family, changes).expect("valid");
+        (config.qkv_bias, config.output_bias)
+    };
+    assert_eq!(flags(Family::Llama, &biased), (true, true));
+    assert_eq!(flags(Family::Llama, &json!({})), (false, false));
+    assert_eq!(flags(Family::Qwen2, &biased), (true, false));
+    assert_eq!(flags(Family::Qwen2, &json!({})), (true, false));
+}
+
+#[test]
+fn a_shape_that_does_not_fit_itself_is_an_error() {
+    for shape in [
+        Shape {
+            query_heads: 0,
+            ..shape(Family::Llama)
+        },
+        Shape {
+            key_value_heads: 4,
+            ..shape(Family::Llama)
+        },
+        Shape {
+            query_heads: 48,
+            ..shape(Family::Llama)
+        },
+        Shape {
+            eos_token_ids: vec![100],
+            ..shape(Family::Llama)
+        },
+    ] {
+        Config::fresh(&shape).expect_err("a shape that contradicts itself");
+    }
+}
+
+#[test]
+fn saving_keeps_unknown_keys_and_says_how_the_weights_are_stored() {
+    let folder: PathBuf =
+        std::env::temp_dir().join(format!("enigma-config-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let original = json!({"_name_or_path": "x/y", "dtype": "float16"});
+    let mut config = changed(Family::Qwen2, &original).expect("valid");
+    let generation = json!({"eos_token_id": [5, 7], "top_p": 0.8});
+    config.generation = generation.as_object().cloned();
+    config.save(&folder, Dtype::Bf16).expect("written");
+    let reopened = Config::open(&Source::Folder(folder.clone())).expect("valid");
+    fs::remove_dir_all(&folder).expect("removed");
+    assert_eq!(reopened.dtype, Dtype::Bf16);
+    assert_eq!(reopened.eos_token_ids, [2, 5, 7]);
+    assert_eq!(reopened.original["_name_or_path"], "x/y");
+    assert_eq!(reopened.original["dtype"], "bfloat16");
+    assert_eq!(reopened.generation, config.generation);
+}

@@ -1,0 +1,161 @@
+//! Chat templates: Jinja as transformers sets it up.
+//!
+//! # Source
+//! transformers 5, `utils/chat_template_utils.py`: blocks trimmed, `tojson` without HTML escapes,
+//! `raise_exception`, `strftime_now`, loop controls, and the `generation` tag.
+
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, Error, ErrorKind};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use policy::{Message, TextError};
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+use super::date;
+use crate::ModelError;
+
+const NAME: &str = "chat";
+
+/// A template that parsed, with the special tokens it may name.
+#[derive(Debug)]
+pub(super) struct ChatTemplate {
+    environment: Environment<'static>,
+    special: Vec<(String, String)>,
+}
+
+impl ChatTemplate {
+    pub(super) fn compile(
+        source: &str,
+        special: Vec<(String, String)>,
+    ) -> Result<Self, ModelError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment.set_syntax(syntax.expect("the usual delimiters"));
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.add_filter("tojson", to_json);
+        environment.add_function("raise_exception", |message: String| {
+            Err::<Value, _>(Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_function("strftime_now", |pattern: String| {
+            date::format(&pattern).map_err(|text| Error::new(ErrorKind::InvalidOperation, text))
+        });
+        environment
+            .add_template_owned(NAME, without_generation_tags(source))
+            .map_err(|error| ModelError::Template {
+                reason: words(&error),
+            })?;
+        Ok(Self {
+            environment,
+            special,
+        })
+    }
+
+    /// The conversation as text, ready for the assistant's turn.
+    pub(super) fn render(&self, messages: &[Message]) -> Result<String, TextError> {
+        let turn = |message: &Message| {
+            let content = message.content.as_str();
+            Value::from_pairs([("role", message.role.name()), ("content", content)])
+        };
+        let turns: Vec<Value> = messages.iter().map(turn).collect();
+        let special = self.special.iter();
+        let special = special.map(|(name, text)| (name.as_str(), Value::from(text.as_str())));
+        let context = Value::from_pairs(special.chain([
+            ("messages", Value::from(turns)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(true)),
+        ]));
+        let rendered = self
+            .environment
+            .get_template(NAME)
+            .and_then(|template| template.render(context));
+        rendered.map_err(|error| TextError::Template {
+            reason: words(&error),
+        })
+    }
+}
+
+/// The tags that mark the assistant's words for training, as blocks that change nothing.
+fn without_generation_tags(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(length) = rest[start..].find("%}") else {
+            break;
+        };
+        let (before, tag) = (&rest[..start], &rest[start..start + length + 2]);
+        let name = tag.trim_matches(|c: char| "{}%+-".contains(c) || c.is_whitespace());
+        text.push_str(before);
+        match name {
+            "generation" => text.push_str(&tag.replace(name, "if true")),
+            "endgeneration" => text.push_str(&tag.replace(name, "endif")),
+            _ => text.push_str(tag),
+        }
+        rest = &rest[start + length + 2..];
+    }
+    text + rest
+}
+
+/// JSON as Python's `json.dumps` writes it, without escaping what is not ASCII.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands options over by value"
+)]
+fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    options.assert_all_used()?;
+    let mut bytes = Vec::new();
+    let written = match indent {
+        None => value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced)),
+        Some(width) => {
+            let indent = vec![b' '; width];
+            let pretty = PrettyFormatter::with_indent(&indent);
+            value.serialize(&mut Serializer::with_formatter(&mut bytes, pretty))
+        }
+    };
+    let failure = |text: String| Error::new(ErrorKind::BadSerialization, text);
+    written.map_err(|error| failure(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| failure(error.to_string()))
+}
+
+/// A space after each comma and colon.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+/// What an error says, without the place in this program.
+fn words(error: &Error) -> String {
+    let line = error
+        .line()
+        .map_or(String::new(), |line| format!(" (line {line})"));
+    let detail = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    detail + &line
+}
