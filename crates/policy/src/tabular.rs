@@ -67,6 +67,11 @@ impl TabularPolicy {
         softmax(&self.logits[at..at + self.vocabulary])
     }
 
+    /// Makes the policy as it is now its own reference.
+    pub fn freeze(&mut self) {
+        self.reference.clone_from(&self.logits);
+    }
+
     /// Offset of the logits that follow `last` (nothing: the start) under a context.
     fn state(&self, context: u32, last: Option<u32>) -> usize {
         let state = last.map_or(0, |token| token as usize + 1);

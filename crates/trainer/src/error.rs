@@ -1,0 +1,112 @@
+//! Why a run stopped before its end.
+
+use objective::ObjectiveError;
+use policy::PolicyError;
+use rollout::RolloutError;
+
+/// Why a run stopped before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A setting that the task does not allow.
+    #[error("{name} is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        found: String,
+        /// What can be.
+        expected: String,
+    },
+    /// No rollout.
+    #[error("step {step}, rollout: {source}")]
+    Rollout {
+        /// The step, from 1.
+        step: usize,
+        /// Why.
+        source: RolloutError,
+    },
+    /// A grader gave a number that is none.
+    #[error("step {step}: grader {grader} gave {found} to completion {completion:?}")]
+    Grade {
+        /// The step, from 1.
+        step: usize,
+        /// The grader.
+        grader: String,
+        /// What it gave: NaN or infinite.
+        found: f64,
+        /// The beginning of what it graded.
+        completion: String,
+    },
+    /// The policy could not be run over the batch.
+    #[error("step {step}: {source}; {last_good}")]
+    Policy {
+        /// The step, from 1.
+        step: usize,
+        /// Why.
+        source: PolicyError,
+        /// What is left.
+        last_good: LastGood,
+    },
+    /// A term failed, or gave numbers that are not finite.
+    #[error("step {step}: {source}; {last_good}")]
+    Objective {
+        /// The step, from 1.
+        step: usize,
+        /// The term and why.
+        source: ObjectiveError,
+        /// What is left.
+        last_good: LastGood,
+    },
+    /// The loss of given completions is not finite.
+    #[error("step {step}: the loss of the examples is {found}; {last_good}")]
+    Loss {
+        /// The step, from 1.
+        step: usize,
+        /// The loss.
+        found: f64,
+        /// What is left.
+        last_good: LastGood,
+    },
+    /// The gradient in the parameters is not finite; nothing was changed.
+    #[error("step {step}: the norm of the gradient in the parameters is {grad_norm}; {last_good}")]
+    Update {
+        /// The step, from 1.
+        step: usize,
+        /// The norm found.
+        grad_norm: f64,
+        /// What is left.
+        last_good: LastGood,
+    },
+    /// No rollout of the held-out questions, or no scores of it.
+    #[error("evaluation: {source}")]
+    Evaluation {
+        /// Why.
+        source: RolloutError,
+    },
+    /// The drift from the reference could not be measured.
+    #[error("evaluation: {source}")]
+    Drift {
+        /// Why.
+        source: ObjectiveError,
+    },
+    /// The run could not be written down.
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
+}
+
+/// The last good parameters: a step that fails changes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastGood {
+    /// Updates they have seen.
+    pub updates: usize,
+}
+
+impl std::fmt::Display for LastGood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the policy still holds the parameters after {} updates",
+            self.updates
+        )
+    }
+}

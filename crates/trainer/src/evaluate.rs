@@ -1,0 +1,260 @@
+//! How a policy does on held-out questions, through the same rollout that training uses.
+
+use math::{Interval, Key, mean, wilson};
+use objective::{Evidence, SinkhornDrift, Term};
+use policy::{Batch, Policy, PolicyError, SampleProgress, SamplingOptions, Signals, TextCodec};
+use principle::{Principle, contrast};
+use record::{CompletionRecord, Evaluation};
+use rollout::{Completion, Group, Rollout, RolloutError, WeightedGrader};
+
+use crate::accumulate::signals;
+use crate::completions::completion_records;
+use crate::draws::{BOOTSTRAP, EVALUATION};
+use crate::prompts::prompts;
+use crate::rows::{contrasted_qk, gated, own_rows};
+use crate::settings::require_temperature;
+use crate::{Observer, Task, TrainError};
+
+/// How an evaluation goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluationSettings {
+    /// Names every draw: the same seed before and after a run compares like with like.
+    pub seed: u64,
+    /// The most held-out questions that are asked, each under every constitution.
+    pub questions: usize,
+    /// Completions of each question under each constitution.
+    pub samples: usize,
+    /// How completions are drawn; the temperature is positive.
+    pub sampling: SamplingOptions,
+    /// Resamples behind the intervals of the bounds.
+    pub bootstrap_resamples: usize,
+    /// How drift from the reference is measured; `None` where there is none to measure, and then
+    /// no pass of the reference is made.
+    pub drift: Option<SinkhornDrift>,
+    /// Batches of more computed tokens are cut into slices.
+    pub micro_batch_tokens: usize,
+}
+
+/// The figures of an evaluation, and the completions behind them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// The figures.
+    pub evaluation: Evaluation,
+    /// The completions, question by question within each principle.
+    pub completions: Vec<CompletionRecord>,
+}
+
+/// Asks the held-out questions under every constitution of every principle.
+///
+/// Rates have Wilson intervals over completions, bounds have bootstrap intervals over pairs of
+/// question and principle. `kl_reference` is the mean of k3 over the tokens drawn.
+///
+/// # Errors
+/// Where a prompt cannot be rendered, the policy fails, or the drift cannot be measured.
+pub fn evaluate(
+    policy: &dyn Policy,
+    codec: &dyn TextCodec,
+    task: &Task,
+    graders: &mut [WeightedGrader],
+    settings: &EvaluationSettings,
+    observer: &mut dyn Observer,
+) -> Result<Evaluated, TrainError> {
+    require_temperature(&settings.sampling)?;
+    let failed = |source: RolloutError| TrainError::Evaluation { source };
+    let asked = ask(policy, codec, task, graders, settings, observer).map_err(failed)?;
+    let mut evaluation = rates(&asked.groups);
+    let scored = Scored::new(policy, &asked.groups, settings);
+    let scored = scored.map_err(|source| failed(source.into()))?;
+    scored.bounds(settings, &mut evaluation);
+    scored.drift(settings, &mut evaluation)?;
+    Ok(Evaluated {
+        evaluation,
+        completions: asked.completions,
+    })
+}
+
+/// What the held-out questions gave under all principles.
+struct Asked {
+    /// A group's question is the number of a pair of principle and question.
+    groups: Vec<Group>,
+    completions: Vec<CompletionRecord>,
+}
+
+fn ask(
+    policy: &dyn Policy,
+    codec: &dyn TextCodec,
+    task: &Task,
+    graders: &mut [WeightedGrader],
+    settings: &EvaluationSettings,
+    observer: &mut dyn Observer,
+) -> Result<Asked, RolloutError> {
+    let questions = &task.held_out[..settings.questions.min(task.held_out.len())];
+    let rollout = Rollout {
+        questions,
+        format: &task.format,
+        group_size: settings.samples,
+        sampling: &settings.sampling,
+    };
+    let mut principles: Vec<Option<&Principle>> = task.principles.iter().map(Some).collect();
+    if principles.is_empty() {
+        principles.push(None);
+    }
+    let constitutions = |p: Option<&Principle>| p.map_or(1, |p| 1 + p.negatives.len());
+    let prompted: usize = principles.iter().copied().map(constitutions).sum();
+    let total = prompted * questions.len() * settings.samples;
+    let mut asked = Asked {
+        groups: Vec::new(),
+        completions: Vec::new(),
+    };
+    let (mut tokens, mut finished) = (0, 0);
+    for (index, &principle) in principles.iter().enumerate() {
+        let mut rendered = Vec::new();
+        for (q, question) in questions.iter().enumerate() {
+            rendered.extend(prompts(codec, task, q, question, principle)?);
+        }
+        let mut latest = SampleProgress {
+            tokens: 0,
+            finished: 0,
+            total,
+        };
+        let progress = &mut |progress: SampleProgress| {
+            latest = SampleProgress {
+                tokens: tokens + progress.tokens,
+                finished: finished + progress.finished,
+                total,
+            };
+            observer.evaluation(latest);
+        };
+        let key = Key::new(settings.seed)
+            .child(EVALUATION)
+            .child(index as u64);
+        let groups = rollout::collect(policy, codec, &rollout, &rendered, graders, key, progress)?;
+        (tokens, finished) = (latest.tokens, latest.finished);
+        asked
+            .completions
+            .extend(completion_records(questions, &groups, graders));
+        asked.groups.extend(groups.into_iter().map(|group| Group {
+            question: group.question + index * questions.len(),
+            ..group
+        }));
+    }
+    Ok(asked)
+}
+
+/// The shares of valid formats and of right answers.
+fn rates(groups: &[Group]) -> Evaluation {
+    let completions: Vec<&Completion> = groups.iter().flat_map(|g| &g.completions).collect();
+    let valid = completions
+        .iter()
+        .filter(|completion| completion.format_valid)
+        .count();
+    let answers: Vec<bool> = completions.iter().filter_map(|c| c.answer_right).collect();
+    let right = answers.iter().filter(|right| **right).count();
+    let (format_valid, format_valid_interval) = estimate(wilson(valid, completions.len()));
+    let (accuracy, accuracy_interval) = estimate(wilson(right, answers.len()));
+    Evaluation {
+        format_valid,
+        format_valid_interval,
+        accuracy,
+        accuracy_interval,
+        completions: completions.len(),
+        ..Evaluation::default()
+    }
+}
+
+/// The completions under their own constitutions and, after them, those of the contrasts.
+struct Scored {
+    batch: Batch,
+    /// Rows under their own constitution.
+    own: usize,
+    /// Those of them that have a point.
+    cloud: Vec<usize>,
+    rows_qkk: Vec<Vec<Vec<usize>>>,
+    signals: Signals,
+    /// Of the rows under their own constitution.
+    reference: Option<Signals>,
+}
+
+impl Scored {
+    fn new(
+        policy: &dyn Policy,
+        groups: &[Group],
+        settings: &EvaluationSettings,
+    ) -> Result<Self, PolicyError> {
+        let temperature = settings.sampling.temperature;
+        let (mut batch, _) = own_rows(groups, temperature, |_| true);
+        let tokens_max = settings.micro_batch_tokens;
+        let reference = settings
+            .drift
+            .map(|_| signals(&batch, tokens_max, |slice| policy.reference_signals(slice)));
+        let (own, cloud) = (batch.rows.len(), gated(&batch));
+        let rows_qkk = contrast::rows(&mut batch, &contrasted_qk(groups)).rows_qkk;
+        let signals = signals(&batch, tokens_max, |slice| policy.signals(slice))?;
+        Ok(Self {
+            batch,
+            own,
+            cloud,
+            rows_qkk,
+            signals,
+            reference: reference.transpose()?,
+        })
+    }
+
+    fn bounds(&self, settings: &EvaluationSettings, evaluation: &mut Evaluation) {
+        let matrix = |rows_kk: &Vec<_>| contrast::matrix(rows_kk, &self.batch, &self.signals);
+        let matrices: Vec<_> = self.rows_qkk.iter().map(matrix).collect();
+        let key = Key::new(settings.seed).child(BOOTSTRAP);
+        let bounds = information::bounds(&matrices, settings.bootstrap_resamples, key);
+        evaluation.contrasts = matrices.len();
+        (
+            evaluation.bound_constitutions_nats,
+            evaluation.bound_constitutions_nats_interval,
+        ) = estimate(bounds.over_constitutions);
+        (
+            evaluation.bound_completions_nats,
+            evaluation.bound_completions_nats_interval,
+        ) = estimate(bounds.over_completions);
+    }
+
+    fn drift(
+        &self,
+        settings: &EvaluationSettings,
+        evaluation: &mut Evaluation,
+    ) -> Result<(), TrainError> {
+        let (Some(drift), Some(reference)) = (&settings.drift, &self.reference) else {
+            return Ok(());
+        };
+        let pairs = (0..self.own).flat_map(|row| {
+            self.signals.logprobs_nt[row]
+                .iter()
+                .zip(&reference.logprobs_nt[row])
+        });
+        let divergences: Vec<f64> = pairs
+            .map(|(&logprob, &reference)| information::k3(logprob, reference).0)
+            .collect();
+        evaluation.kl_reference = Some(mean(&divergences)).filter(|kl| kl.is_finite());
+        let evidence = Evidence {
+            batch: &self.batch,
+            graded: Vec::new(),
+            contrasts: Vec::new(),
+            cloud: self.cloud.clone(),
+            reference: Some(reference),
+            active_tokens: 0.0,
+        };
+        let outcome = drift.evaluate(&evidence, &self.signals);
+        let outcome = outcome.map_err(|source| TrainError::Drift { source })?;
+        let named = |name| outcome.metrics.iter().find(|(found, _)| *found == name);
+        evaluation.s_epsilon = named("transport/s_epsilon").map(|&(_, value)| value);
+        Ok(())
+    }
+}
+
+/// A figure and its ends; nothing where it rests on no data.
+fn estimate(interval: Interval) -> (Option<f64>, Option<[f64; 2]>) {
+    let Interval { low, value, high } = interval;
+    if value.is_finite() {
+        (Some(value), Some([low, high]))
+    } else {
+        (None, None)
+    }
+}

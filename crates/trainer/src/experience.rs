@@ -1,0 +1,159 @@
+//! What a policy learns from: the graded groups of one rollout, and the batch they make.
+//!
+//! Rows of the batch are first the completions under their own constitution, in the order of the
+//! groups, then those that the contrasts add. An ungraded completion is no part of the policy
+//! gradient; with neither a grade nor reasoning it is not scored at all.
+
+use math::Key;
+use objective::{Contrast, Evidence, Graded, Needs};
+use policy::{Batch, Policy, PolicyError, SampleProgress, Sampler, Signals, TextCodec};
+use principle::contrast;
+use rollout::{Completion, Group, Question, Rollout, RolloutError, WeightedGrader};
+
+use crate::accumulate::signals;
+use crate::draws::{COMPLETIONS, ORDER, PRINCIPLE};
+use crate::prompts::prompts;
+use crate::rows::{contrasted_qk, gated, own_rows};
+use crate::{Settings, Task, order};
+
+/// The graded groups of one rollout.
+pub(crate) struct Collected {
+    /// The questions that the groups index.
+    pub(crate) questions: Vec<Question>,
+    /// The groups of a question side by side, one for each constitution.
+    pub(crate) groups: Vec<Group>,
+}
+
+/// Asks the questions of rollout `index` under the constitutions of a principle each.
+///
+/// # Errors
+/// Where a prompt cannot be rendered or the sampler fails.
+pub(crate) fn collect(
+    policy: &dyn Sampler,
+    codec: &dyn TextCodec,
+    task: &Task,
+    settings: &Settings,
+    graders: &mut [WeightedGrader],
+    index: usize,
+    progress: &mut dyn FnMut(SampleProgress),
+) -> Result<Collected, RolloutError> {
+    let key = Key::new(settings.seed);
+    let (length, size) = (task.questions.len(), settings.questions_per_step);
+    let drawn = order::batch(key.child(ORDER), length, size, index);
+    let questions: Vec<Question> = drawn.iter().map(|&q| task.questions[q].clone()).collect();
+    let principle_key = key.child(PRINCIPLE).child(index as u64);
+    let mut asked = Vec::new();
+    for (q, question) in questions.iter().enumerate() {
+        let count = task.principles.len();
+        let drawn = (count > 0).then(|| principle_key.below(question.id as u64, count));
+        let principle = drawn.map(|index| &task.principles[index]);
+        asked.extend(prompts(codec, task, q, question, principle)?);
+    }
+    let rollout = Rollout {
+        questions: &questions,
+        format: &task.format,
+        group_size: settings.num_generations,
+        sampling: &settings.sampling,
+    };
+    let key = key.child(COMPLETIONS).child(index as u64);
+    let groups = rollout::collect(policy, codec, &rollout, &asked, graders, key, progress)?;
+    Ok(Collected { questions, groups })
+}
+
+/// A rollout made ready for updates.
+pub(crate) struct Experience {
+    /// In the shape of the groups; `None` for an ungraded completion.
+    pub(crate) advantages: Vec<Vec<Option<f64>>>,
+    pub(crate) batch: Batch,
+    graded: Vec<Graded>,
+    contrasts: Vec<Contrast>,
+    cloud: Vec<usize>,
+    reference: Option<Signals>,
+    /// Questions without a gated completion under every constitution, where contrasts are needed.
+    pub(crate) incomplete: Option<usize>,
+}
+
+impl Experience {
+    /// The rows, advantages and contrasts of some groups, and the reference's signals if needed.
+    ///
+    /// # Errors
+    /// Where the policy fails.
+    pub(crate) fn new(
+        policy: &dyn Policy,
+        groups: &[Group],
+        settings: &Settings,
+        needs: Needs,
+    ) -> Result<Self, PolicyError> {
+        let rewards_g = |group: &Group| group.completions.iter().map(|c| c.reward).collect();
+        let rewards: Vec<Vec<Option<f64>>> = groups.iter().map(rewards_g).collect();
+        let advantages = objective::advantages(&rewards, &settings.advantages).advantages;
+        let is_scored = |c: &Completion| c.reward.is_some() || c.reasoning.is_some();
+        let (mut batch, places_n) = own_rows(groups, settings.sampling.temperature, is_scored);
+        let graded = |(row, &(group, number)): (usize, &(usize, usize))| {
+            let sample = &groups[group].completions[number].sample;
+            advantages[group][number].map(|advantage| Graded {
+                row,
+                advantage,
+                old_logprobs_t: sample.logprobs_t.clone(),
+            })
+        };
+        let graded = places_n.iter().enumerate().filter_map(graded).collect();
+        let cloud = gated(&batch);
+        let tokens_max = settings.micro_batch_tokens;
+        let mut reference = None;
+        if needs.reference {
+            let score = |slice: &Batch| policy.reference_signals(slice);
+            reference = Some(signals(&batch, tokens_max, score)?);
+        }
+        let (mut contrasts, mut incomplete) = (Vec::new(), None);
+        if needs.contrasts {
+            let found = contrast::rows(&mut batch, &contrasted_qk(groups));
+            contrasts.extend(
+                found
+                    .rows_qkk
+                    .into_iter()
+                    .map(|rows_kk| Contrast { rows_kk }),
+            );
+            incomplete = Some(found.incomplete);
+        }
+        if let Some(reference) = &mut reference {
+            // No term compares the rows of contrasts with the reference.
+            reference.logprobs_nt.resize(batch.rows.len(), Vec::new());
+            reference.points_nd.resize(batch.rows.len(), Vec::new());
+        }
+        Ok(Self {
+            advantages,
+            batch,
+            graded,
+            contrasts,
+            cloud,
+            reference,
+            incomplete,
+        })
+    }
+
+    /// What the terms are told.
+    pub(crate) fn evidence(&self) -> Evidence<'_> {
+        let tokens = self.graded.iter().map(|graded| graded.old_logprobs_t.len());
+        Evidence {
+            batch: &self.batch,
+            graded: self.graded.clone(),
+            contrasts: self.contrasts.clone(),
+            cloud: self.cloud.clone(),
+            reference: self.reference.as_ref(),
+            active_tokens: tokens.sum::<usize>() as f64,
+        }
+    }
+
+    /// `|now − sampled|` of each log-probability of the graded completions, in nats.
+    pub(crate) fn logprob_differences(&self, signals: &Signals) -> Vec<f64> {
+        let differences = |graded: &Graded| {
+            let now_t = signals.logprobs_nt[graded.row].iter();
+            let pairs = now_t.zip(&graded.old_logprobs_t);
+            pairs
+                .map(|(now, sampled)| (now - sampled).abs())
+                .collect::<Vec<_>>()
+        };
+        self.graded.iter().flat_map(differences).collect()
+    }
+}

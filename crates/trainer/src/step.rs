@@ -1,0 +1,284 @@
+//! One step of training: the only place where terms and policy meet.
+//!
+//! Inside the crate `updates` counts those made before a step; the step's number is one more.
+
+use std::time::{Duration, Instant};
+
+use objective::{Needs, ObjectiveError, TermReport, Total, Weighted};
+use policy::{Policy, PolicyError, Signals, TextCodec};
+use record::{CompletionRecord, StepRecord};
+use rollout::{Group, WeightedGrader};
+
+use crate::accumulate::accumulate;
+use crate::completions::{check_grades, completion_records};
+use crate::experience::{Collected, Experience, collect};
+use crate::metrics::{difference_metrics, time_metrics, update_metrics};
+use crate::{LastGood, Observer, Settings, Task, TrainError};
+
+/// A training run between its steps.
+pub struct Training<'a> {
+    codec: &'a dyn TextCodec,
+    task: &'a Task,
+    settings: &'a Settings,
+    terms: Vec<Weighted>,
+    needs: Needs,
+    current: Option<Current>,
+    /// Tokens of prompts and completions so far, a prompt counted for each of its completions.
+    tokens: usize,
+}
+
+/// The rollout that updates are made with.
+struct Current {
+    collected: Collected,
+    experience: Experience,
+    statistics: Vec<(String, f64)>,
+    /// Tokens of the completions.
+    sampled: usize,
+}
+
+/// What one update did.
+pub(crate) struct Update {
+    pub(crate) loss: f64,
+    pub(crate) terms: Vec<TermReport>,
+    /// How far log-probabilities are from the sampled ones, in nats.
+    pub(crate) differences: Vec<f64>,
+    pub(crate) grad_norm: f64,
+    pub(crate) learning_rate: f64,
+}
+
+impl<'a> Training<'a> {
+    /// A run before its first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] where settings and task contradict each other.
+    pub fn new(
+        codec: &'a dyn TextCodec,
+        task: &'a Task,
+        settings: &'a Settings,
+    ) -> Result<Self, TrainError> {
+        settings.check(task)?;
+        let terms = settings.objective.terms();
+        let needs = terms.iter().map(|weighted| weighted.term.needs());
+        let needs = needs.fold(Needs::default(), |all, needs| Needs {
+            reference: all.reference || needs.reference,
+            contrasts: all.contrasts || needs.contrasts,
+        });
+        Ok(Self {
+            codec,
+            task,
+            settings,
+            terms,
+            needs,
+            current: None,
+            tokens: 0,
+        })
+    }
+
+    /// One update after `updates` others, and before it a rollout where it is due: at the first and
+    /// then every `num_iterations` updates.
+    ///
+    /// Metrics whose names end in `_time` or `_per_second` are the only ones that differ between
+    /// two runs of one seed.
+    ///
+    /// # Errors
+    /// Where the rollout, a grader, the policy or a term fails, or a number is not finite. The
+    /// policy's parameters are then those that it had before.
+    ///
+    /// # Panics
+    /// If no rollout was made and none is due.
+    pub fn step(
+        &mut self,
+        policy: &mut dyn Policy,
+        graders: &mut [WeightedGrader],
+        updates: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<StepRecord, TrainError> {
+        let start = Instant::now();
+        let is_fresh = updates.is_multiple_of(self.settings.num_iterations);
+        let mut rollout_time = Duration::ZERO;
+        if is_fresh {
+            let collected = self.collect(policy, graders, updates, observer)?;
+            rollout_time = start.elapsed();
+            self.current = Some(self.prepare(policy, collected, graders, updates)?);
+        }
+        let current = self
+            .current
+            .as_ref()
+            .expect("the first step is due a rollout");
+        let update = self.update(policy, &current.experience, updates, observer)?;
+        let mut metrics = update_metrics(&update);
+        metrics.extend(current.statistics.iter().cloned());
+        if is_fresh {
+            metrics.extend(difference_metrics(&update.differences));
+        }
+        metrics.push(("num_tokens".to_owned(), self.tokens as f64));
+        let computed = current.experience.batch.computed_tokens();
+        let times = [start.elapsed(), rollout_time];
+        metrics.extend(time_metrics(times, current.sampled, computed));
+        Ok(StepRecord {
+            step: updates + 1,
+            metrics: metrics.into_iter().collect(),
+        })
+    }
+
+    /// Tokens of prompts and completions so far, a prompt counted for each of its completions.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// The completions of the latest rollout, for the record; none before the first.
+    pub fn completions(&self, graders: &[WeightedGrader]) -> Vec<CompletionRecord> {
+        let Some(Current {
+            collected,
+            experience,
+            ..
+        }) = &self.current
+        else {
+            return Vec::new();
+        };
+        let mut records = completion_records(&collected.questions, &collected.groups, graders);
+        let advantages = experience.advantages.iter().flatten();
+        for (record, &advantage) in records.iter_mut().zip(advantages) {
+            record.advantage = advantage;
+        }
+        records
+    }
+
+    fn collect(
+        &self,
+        policy: &mut dyn Policy,
+        graders: &mut [WeightedGrader],
+        updates: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Collected, TrainError> {
+        let (index, step) = (updates / self.settings.num_iterations, updates + 1);
+        let progress = &mut |progress| observer.rollout(step, progress);
+        let (task, settings) = (self.task, self.settings);
+        let collected = collect(policy, self.codec, task, settings, graders, index, progress)
+            .map_err(|source| TrainError::Rollout { step, source })?;
+        check_grades(&collected.groups, graders, step)?;
+        Ok(collected)
+    }
+
+    /// A rollout made ready for updates, and counted.
+    fn prepare(
+        &mut self,
+        policy: &dyn Policy,
+        collected: Collected,
+        graders: &[WeightedGrader],
+        updates: usize,
+    ) -> Result<Current, TrainError> {
+        let experience = Experience::new(policy, &collected.groups, self.settings, self.needs)
+            .map_err(|source| failed(updates, Failure::Policy(source)))?;
+        let names: Vec<&str> = graders
+            .iter()
+            .map(|weighted| weighted.grader.name())
+            .collect();
+        let mut statistics = rollout::statistics(&collected.groups, &names);
+        let incomplete = experience.incomplete.map(|count| count as f64);
+        statistics.extend(incomplete.map(|count| ("sami/incomplete".to_owned(), count)));
+        let sampled = |group: &Group| -> usize {
+            group
+                .completions
+                .iter()
+                .map(|c| c.sample.tokens_t.len())
+                .sum()
+        };
+        let sampled = collected.groups.iter().map(sampled).sum();
+        let prompt = |group: &Group| group.prefix.len() * group.completions.len();
+        self.tokens += sampled + collected.groups.iter().map(prompt).sum::<usize>();
+        Ok(Current {
+            collected,
+            experience,
+            statistics,
+            sampled,
+        })
+    }
+
+    fn update(
+        &self,
+        policy: &mut dyn Policy,
+        experience: &Experience,
+        updates: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Update, TrainError> {
+        let settings = self.settings;
+        let mut found = None;
+        let differentiate = |signals: &Signals| {
+            let evidence = experience.evidence();
+            let Total {
+                value,
+                gradient,
+                terms,
+            } = objective::total(&self.terms, updates as u64, &evidence, signals)?;
+            found = Some((value, terms, experience.logprob_differences(signals)));
+            Ok(gradient)
+        };
+        let progress = |done, passes| observer.update(updates + 1, done, passes);
+        let tokens_max = settings.micro_batch_tokens;
+        accumulate(
+            policy,
+            &experience.batch,
+            tokens_max,
+            differentiate,
+            progress,
+        )
+        .map_err(|failure| failed(updates, failure))?;
+        let schedule = settings.lr_scheduler_type;
+        let factor = schedule.factor(updates, settings.steps, settings.warmup_steps);
+        let learning_rate = settings.learning_rate * factor;
+        let grad_norm = policy.update(learning_rate).grad_norm;
+        if !grad_norm.is_finite() {
+            return Err(failed(updates, Failure::Update(grad_norm)));
+        }
+        let (loss, terms, differences) = found.expect("a batch is differentiated once");
+        Ok(Update {
+            loss,
+            terms,
+            differences,
+            grad_norm,
+            learning_rate,
+        })
+    }
+}
+
+/// What can fail in an update.
+enum Failure {
+    Policy(PolicyError),
+    Objective(ObjectiveError),
+    Update(f64),
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        Self::Policy(error)
+    }
+}
+
+impl From<ObjectiveError> for Failure {
+    fn from(error: ObjectiveError) -> Self {
+        Self::Objective(error)
+    }
+}
+
+/// A failure with its step, and what is left after it.
+fn failed(updates: usize, failure: Failure) -> TrainError {
+    let (step, last_good) = (updates + 1, LastGood { updates });
+    match failure {
+        Failure::Policy(source) => TrainError::Policy {
+            step,
+            source,
+            last_good,
+        },
+        Failure::Objective(source) => TrainError::Objective {
+            step,
+            source,
+            last_good,
+        },
+        Failure::Update(grad_norm) => TrainError::Update {
+            step,
+            grad_norm,
+            last_good,
+        },
+    }
+}

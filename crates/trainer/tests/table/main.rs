@@ -1,0 +1,9 @@
+//! The trainer over a table of logits: whole steps in milliseconds, with known answers.
+
+mod evaluation;
+mod failures;
+mod laws;
+mod record;
+mod sft;
+mod stationary;
+mod task;
