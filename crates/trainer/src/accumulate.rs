@@ -69,19 +69,46 @@ pub(crate) fn signals(
     scored(batch, &batch.slices(tokens_max), score)
 }
 
+/// As [`signals`], but of some rows only; those of the others are empty.
+///
+/// # Errors
+/// Where `score` fails.
+pub(crate) fn signals_of(
+    rows: Vec<usize>,
+    batch: &Batch,
+    tokens_max: usize,
+    score: impl FnMut(&Batch) -> Result<Signals, PolicyError>,
+) -> Result<Signals, PolicyError> {
+    let part = Slice {
+        batch: Batch {
+            prefixes: batch.prefixes.clone(),
+            rows: rows.iter().map(|&row| batch.rows[row].clone()).collect(),
+            temperature: batch.temperature,
+        },
+        rows,
+    };
+    let mut whole = unscored(batch);
+    part.place(signals(&part.batch, tokens_max, score)?, &mut whole);
+    Ok(whole)
+}
+
 fn scored(
     batch: &Batch,
     slices: &[Slice],
     mut score: impl FnMut(&Batch) -> Result<Signals, PolicyError>,
 ) -> Result<Signals, PolicyError> {
-    let mut whole = Signals {
-        logprobs_nt: vec![Vec::new(); batch.rows.len()],
-        points_nd: vec![Vec::new(); batch.rows.len()],
-    };
+    let mut whole = unscored(batch);
     for slice in slices {
         slice.place(score(&slice.batch)?, &mut whole);
     }
     Ok(whole)
+}
+
+fn unscored(batch: &Batch) -> Signals {
+    Signals {
+        logprobs_nt: vec![Vec::new(); batch.rows.len()],
+        points_nd: vec![Vec::new(); batch.rows.len()],
+    }
 }
 
 #[cfg(test)]

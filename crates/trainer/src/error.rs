@@ -18,12 +18,14 @@ pub enum TrainError {
         expected: String,
     },
     /// No rollout.
-    #[error("step {step}, rollout: {source}")]
+    #[error("step {step}, rollout: {source}; {last_good}")]
     Rollout {
         /// The step, from 1.
         step: usize,
         /// Why.
         source: RolloutError,
+        /// What is left.
+        last_good: LastGood,
     },
     /// A grader gave a number that is none.
     #[error("step {step}: grader {grader} gave {found} to completion {completion:?}")]

@@ -106,33 +106,25 @@ fn ask(
         groups: Vec::new(),
         completions: Vec::new(),
     };
-    let (mut tokens, mut finished) = (0, 0);
     for (index, &principle) in principles.iter().enumerate() {
         let mut rendered = Vec::new();
         for (q, question) in questions.iter().enumerate() {
             rendered.extend(prompts(codec, task, q, question, principle)?);
         }
-        let mut latest = SampleProgress {
-            tokens: 0,
-            finished: 0,
-            total,
-        };
+        let finished = asked.completions.len();
+        let tokens: usize = asked.completions.iter().map(|c| c.tokens).sum();
         let progress = &mut |progress: SampleProgress| {
-            latest = SampleProgress {
+            observer.evaluation(SampleProgress {
                 tokens: tokens + progress.tokens,
                 finished: finished + progress.finished,
                 total,
-            };
-            observer.evaluation(latest);
+            });
         };
-        let key = Key::new(settings.seed)
-            .child(EVALUATION)
-            .child(index as u64);
+        let key = Key::new(settings.seed).child(EVALUATION);
+        let key = key.child(index as u64);
         let groups = rollout::collect(policy, codec, &rollout, &rendered, graders, key, progress)?;
-        (tokens, finished) = (latest.tokens, latest.finished);
-        asked
-            .completions
-            .extend(completion_records(questions, &groups, graders));
+        let records = completion_records(questions, &groups, graders);
+        asked.completions.extend(records);
         asked.groups.extend(groups.into_iter().map(|group| Group {
             question: group.question + index * questions.len(),
             ..group

@@ -10,7 +10,7 @@ use policy::{Batch, Policy, PolicyError, SampleProgress, Sampler, Signals, TextC
 use principle::contrast;
 use rollout::{Completion, Group, Question, Rollout, RolloutError, WeightedGrader};
 
-use crate::accumulate::signals;
+use crate::accumulate::signals_of;
 use crate::draws::{COMPLETIONS, ORDER, PRINCIPLE};
 use crate::prompts::prompts;
 use crate::rows::{contrasted_qk, gated, own_rows};
@@ -68,6 +68,7 @@ pub(crate) struct Experience {
     graded: Vec<Graded>,
     contrasts: Vec<Contrast>,
     cloud: Vec<usize>,
+    /// Of the rows that terms compare with it; empty for the others.
     reference: Option<Signals>,
     /// Questions without a gated completion under every constitution, where contrasts are needed.
     pub(crate) incomplete: Option<usize>,
@@ -99,27 +100,24 @@ impl Experience {
         };
         let graded = places_n.iter().enumerate().filter_map(graded).collect();
         let cloud = gated(&batch);
-        let tokens_max = settings.micro_batch_tokens;
-        let mut reference = None;
-        if needs.reference {
-            let score = |slice: &Batch| policy.reference_signals(slice);
-            reference = Some(signals(&batch, tokens_max, score)?);
-        }
+        // A penalty on drift of log-probabilities reads every row, one of points the gated ones.
+        let compared = if settings.objective.beta.abs() > 0.0 {
+            (0..batch.rows.len()).collect()
+        } else {
+            cloud.clone()
+        };
         let (mut contrasts, mut incomplete) = (Vec::new(), None);
         if needs.contrasts {
             let found = contrast::rows(&mut batch, &contrasted_qk(groups));
-            contrasts.extend(
-                found
-                    .rows_qkk
-                    .into_iter()
-                    .map(|rows_kk| Contrast { rows_kk }),
-            );
+            let found_q = found.rows_qkk.into_iter();
+            contrasts.extend(found_q.map(|rows_kk| Contrast { rows_kk }));
             incomplete = Some(found.incomplete);
         }
-        if let Some(reference) = &mut reference {
-            // No term compares the rows of contrasts with the reference.
-            reference.logprobs_nt.resize(batch.rows.len(), Vec::new());
-            reference.points_nd.resize(batch.rows.len(), Vec::new());
+        let mut reference = None;
+        if needs.reference {
+            let score = |slice: &Batch| policy.reference_signals(slice);
+            let tokens_max = settings.micro_batch_tokens;
+            reference = Some(signals_of(compared, &batch, tokens_max, score)?);
         }
         Ok(Self {
             advantages,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use objective::{Needs, ObjectiveError, TermReport, Total, Weighted};
 use policy::{Policy, PolicyError, Signals, TextCodec};
 use record::{CompletionRecord, StepRecord};
-use rollout::{Group, WeightedGrader};
+use rollout::{Group, RolloutError, WeightedGrader};
 
 use crate::accumulate::accumulate;
 use crate::completions::{check_grades, completion_records};
@@ -155,7 +155,7 @@ impl<'a> Training<'a> {
         let progress = &mut |progress| observer.rollout(step, progress);
         let (task, settings) = (self.task, self.settings);
         let collected = collect(policy, self.codec, task, settings, graders, index, progress)
-            .map_err(|source| TrainError::Rollout { step, source })?;
+            .map_err(|source| failed(updates, Failure::Rollout(source)))?;
         check_grades(&collected.groups, graders, step)?;
         Ok(collected)
     }
@@ -242,8 +242,9 @@ impl<'a> Training<'a> {
     }
 }
 
-/// What can fail in an update.
+/// What can fail in a step.
 enum Failure {
+    Rollout(RolloutError),
     Policy(PolicyError),
     Objective(ObjectiveError),
     Update(f64),
@@ -265,6 +266,11 @@ impl From<ObjectiveError> for Failure {
 fn failed(updates: usize, failure: Failure) -> TrainError {
     let (step, last_good) = (updates + 1, LastGood { updates });
     match failure {
+        Failure::Rollout(source) => TrainError::Rollout {
+            step,
+            source,
+            last_good,
+        },
         Failure::Policy(source) => TrainError::Policy {
             step,
             source,

@@ -2,9 +2,9 @@
 
 use policy::{Batch, Row, Scorer, TabularPolicy};
 use record::StepRecord;
-use trainer::Settings;
+use trainer::{Settings, Training};
 
-use crate::task::{all_terms, principled, reasoner, run, task};
+use crate::task::{REASONING, all_terms, format_grader, principled, reasoner, run, task};
 
 /// Name and bits of every metric that is not a time.
 fn bits(records: &[StepRecord]) -> Vec<(&str, u64)> {
@@ -112,6 +112,39 @@ fn a_run_in_slices_is_the_run_in_whole_batches() {
             "slices of {micro_batch_tokens} tokens are {found} apart"
         );
     }
+}
+
+#[test]
+fn a_run_broken_off_and_taken_up_again_is_the_unbroken_run() {
+    let (task, settings) = (principled(8), all_terms());
+    let mut unbroken = reasoner();
+    run(&mut unbroken, &task, &settings);
+    let mut broken = reasoner();
+    for updates in [0..1, 1..4] {
+        let mut training = Training::new(&REASONING, &task, &settings).expect("a valid task");
+        for updates in updates {
+            let graders = &mut format_grader();
+            training
+                .step(&mut broken, graders, updates, &mut ())
+                .expect("finite");
+        }
+    }
+    assert_eq!(logprobs(&broken), logprobs(&unbroken));
+}
+
+/// Without a penalty the reference scores fewer rows, which must not show.
+#[test]
+fn a_penalty_of_vanishing_weight_changes_nothing() {
+    let trained = |beta| {
+        let mut settings = all_terms();
+        settings.objective.beta = beta;
+        let mut policy = reasoner();
+        run(&mut policy, &principled(8), &settings);
+        logprobs(&policy)
+    };
+    let pairs = trained(0.0).into_iter().zip(trained(1e-100));
+    let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-12, "{worst}");
 }
 
 #[test]
