@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The transformer policy: models in and out of Hugging Face folders, text to ids and back, and
+//! the decoder that samples, scores and learns.
+//!
+//! Legend: `n` packed tokens, `m` scored tokens, `r` rows, `d` hidden width, `v` vocabulary.
+//! Only this crate names `kernel`. Start at [`Transformer`].
+
+mod error;
+mod source;
+
+mod config;
+mod tokenizer;
+pub mod weights;
+
+mod decoder;
+mod generation;
+mod optimizer;
+mod store;
+mod transformer;
+
+#[cfg(test)]
+mod parity;
+
+pub use config::{Config, Family, Shape};
+pub use error::ModelError;
+pub use kernel::Device;
+pub use optimizer::OptimizerOptions;
+pub use source::{Embedded, Source};
+pub use tokenizer::{ChatTokenizer, PLAIN_TEMPLATE};
+pub use transformer::Transformer;
+pub use weights::Dtype;

@@ -1,0 +1,248 @@
+//! One decoder layer: attention and gated MLP, each behind a norm and added to the stream.
+
+use kernel::attention::{self, Heads};
+use kernel::rope::Direction;
+use kernel::{Matrix, Mode, head_norm, linear, rms_norm, rope, swiglu};
+
+use super::parameters::Layer;
+use super::{Activations, Decoder, Gradients, Packing, Scratch};
+
+/// Fills `attended` and `log_sum_exp` of a layer from its `qkv`; told the layer's index.
+pub(crate) type Attend<'a> = dyn FnMut(usize, &mut Activations) + 'a;
+
+impl Decoder {
+    /// Turns the residual stream from the layer's input into its output.
+    pub(super) fn layer_forward(
+        &self,
+        layer: &Layer,
+        positions_n: &[u32],
+        stream_nd: &mut Matrix,
+        saved: &mut Activations,
+        scratch: &mut Scratch,
+        attend: &mut dyn FnMut(&mut Activations),
+    ) {
+        saved.input_nd.copy_from(stream_nd);
+        rms_norm::forward(
+            stream_nd,
+            &layer.attention_norm_1d,
+            self.epsilon,
+            &mut scratch.normed_nd,
+            &mut saved.attention_inverse_rms_n1,
+        );
+        let bias = layer.qkv_bias_1c.as_ref();
+        linear::forward(
+            &scratch.normed_nd,
+            &layer.qkv_dc,
+            bias,
+            &mut saved.qkv_nc,
+            Mode::Write,
+        );
+        self.norm_heads(layer, saved);
+        let turned = rotated_columns(&self.heads);
+        rope::rotate(
+            &self.rope,
+            positions_n,
+            &mut saved.qkv_nc,
+            turned,
+            Direction::Forward,
+        );
+        attend(saved);
+        let bias = layer.output_bias_1d.as_ref();
+        linear::forward(
+            &saved.attended_nq,
+            &layer.output_qd,
+            bias,
+            stream_nd,
+            Mode::Add,
+        );
+
+        saved.middle_nd.copy_from(stream_nd);
+        rms_norm::forward(
+            stream_nd,
+            &layer.mlp_norm_1d,
+            self.epsilon,
+            &mut scratch.normed_nd,
+            &mut saved.mlp_inverse_rms_n1,
+        );
+        let gate_up = &mut saved.gate_up_n2f;
+        linear::forward(
+            &scratch.normed_nd,
+            &layer.gate_up_d2f,
+            None,
+            gate_up,
+            Mode::Write,
+        );
+        swiglu::forward(gate_up, &mut scratch.gated_nf);
+        linear::forward(
+            &scratch.gated_nf,
+            &layer.down_fd,
+            None,
+            stream_nd,
+            Mode::Add,
+        );
+    }
+
+    fn norm_heads(&self, layer: &Layer, saved: &mut Activations) {
+        let (Some(norms), Some(query_norm), Some(key_norm)) = (
+            &mut saved.head_norms,
+            &layer.query_norm_1h,
+            &layer.key_norm_1h,
+        ) else {
+            return;
+        };
+        norms.raw_nc.copy_from(&saved.qkv_nc);
+        let (queries, keys) = (0..self.heads.query_columns(), key_columns(&self.heads));
+        let raw = &norms.raw_nc;
+        for (columns, weight, inverse_rms) in [
+            (queries, query_norm, &mut norms.query_inverse_rms_nh),
+            (keys, key_norm, &mut norms.key_inverse_rms_nh),
+        ] {
+            let out = &mut saved.qkv_nc;
+            head_norm::forward(raw, columns, weight, self.epsilon, out, inverse_rms);
+        }
+    }
+
+    /// Turns the gradient in the stream from the layer's output into that in its input, and adds
+    /// the gradients of the layer's parameters.
+    pub(super) fn layer_backward(
+        &self,
+        layer: &Layer,
+        packing: &Packing,
+        saved: &Activations,
+        scratch: &mut Scratch,
+        grad: &mut Gradients,
+        total: &mut Layer,
+    ) {
+        self.mlp_backward(layer, saved, scratch, grad, total);
+        let stream = &grad.stream_nd;
+        linear::backward_input(stream, &layer.output_qd, &mut grad.attended_nq, Mode::Write);
+        let bias = total.output_bias_1d.as_mut();
+        linear::backward_weight(&saved.attended_nq, stream, &mut total.output_qd, bias);
+        attention::backward(
+            &packing.layout,
+            &self.heads,
+            &saved.qkv_nc,
+            &saved.attended_nq,
+            &saved.log_sum_exp_nh,
+            &grad.attended_nq,
+            &mut grad.qkv_nc,
+        );
+        let turned = rotated_columns(&self.heads);
+        let positions_n = &packing.positions_n;
+        rope::rotate(
+            &self.rope,
+            positions_n,
+            &mut grad.qkv_nc,
+            turned,
+            Direction::Backward,
+        );
+        self.norm_heads_backward(layer, saved, grad, total);
+
+        self.rebuild_norm(&saved.input_nd, &layer.attention_norm_1d, scratch);
+        let bias = total.qkv_bias_1c.as_mut();
+        linear::backward_weight(&scratch.normed_nd, &grad.qkv_nc, &mut total.qkv_dc, bias);
+        linear::backward_input(
+            &grad.qkv_nc,
+            &layer.qkv_dc,
+            &mut grad.normed_nd,
+            Mode::Write,
+        );
+        rms_norm::backward(
+            &saved.input_nd,
+            &layer.attention_norm_1d,
+            &saved.attention_inverse_rms_n1,
+            &grad.normed_nd,
+            &mut grad.stream_nd,
+            &mut total.attention_norm_1d,
+        );
+    }
+
+    fn mlp_backward(
+        &self,
+        layer: &Layer,
+        saved: &Activations,
+        scratch: &mut Scratch,
+        grad: &mut Gradients,
+        total: &mut Layer,
+    ) {
+        swiglu::forward(&saved.gate_up_n2f, &mut scratch.gated_nf);
+        let stream = &grad.stream_nd;
+        linear::backward_weight(&scratch.gated_nf, stream, &mut total.down_fd, None);
+        linear::backward_input(stream, &layer.down_fd, &mut grad.gated_nf, Mode::Write);
+        swiglu::backward(&saved.gate_up_n2f, &grad.gated_nf, &mut grad.gate_up_n2f);
+
+        self.rebuild_norm(&saved.middle_nd, &layer.mlp_norm_1d, scratch);
+        let gate_up = &grad.gate_up_n2f;
+        linear::backward_weight(&scratch.normed_nd, gate_up, &mut total.gate_up_d2f, None);
+        linear::backward_input(
+            gate_up,
+            &layer.gate_up_d2f,
+            &mut grad.normed_nd,
+            Mode::Write,
+        );
+        rms_norm::backward(
+            &saved.middle_nd,
+            &layer.mlp_norm_1d,
+            &saved.mlp_inverse_rms_n1,
+            &grad.normed_nd,
+            &mut grad.stream_nd,
+            &mut total.mlp_norm_1d,
+        );
+    }
+
+    /// Norms of query and key heads, backwards: `grad.qkv_nc` becomes the gradient before them.
+    fn norm_heads_backward(
+        &self,
+        layer: &Layer,
+        saved: &Activations,
+        grad: &mut Gradients,
+        total: &mut Layer,
+    ) {
+        let (Some(norms), Some(query_norm), Some(key_norm)) =
+            (&saved.head_norms, &layer.query_norm_1h, &layer.key_norm_1h)
+        else {
+            return;
+        };
+        grad.raw_nc.copy_from(&grad.qkv_nc);
+        let (queries, keys) = (0..self.heads.query_columns(), key_columns(&self.heads));
+        for (columns, weight, inverse_rms, total) in [
+            (
+                queries,
+                query_norm,
+                &norms.query_inverse_rms_nh,
+                &mut total.query_norm_1h,
+            ),
+            (
+                keys,
+                key_norm,
+                &norms.key_inverse_rms_nh,
+                &mut total.key_norm_1h,
+            ),
+        ] {
+            let total = total
+                .as_mut()
+                .expect("gradients have the shape of their parameters");
+            let (raw, out) = (&norms.raw_nc, &mut grad.qkv_nc);
+            head_norm::backward(raw, columns, weight, inverse_rms, &grad.raw_nc, out, total);
+        }
+    }
+
+    /// The normed input of a product, computed again into the scratch.
+    fn rebuild_norm(&self, input_nd: &Matrix, weight_1d: &Matrix, scratch: &mut Scratch) {
+        let Scratch {
+            normed_nd,
+            inverse_rms_n1,
+            ..
+        } = scratch;
+        rms_norm::forward(input_nd, weight_1d, self.epsilon, normed_nd, inverse_rms_n1);
+    }
+}
+
+fn key_columns(heads: &Heads) -> std::ops::Range<usize> {
+    heads.query_columns()..rotated_columns(heads).end
+}
+
+/// Queries and keys stand side by side and turn together.
+fn rotated_columns(heads: &Heads) -> std::ops::Range<usize> {
+    0..(heads.query + heads.key_value) * heads.size
+}

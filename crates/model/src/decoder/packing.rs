@@ -1,0 +1,126 @@
+//! A batch laid out for the decoder: every token once, without padding.
+
+use std::ops::Range;
+
+use kernel::attention::{Layout, Segment};
+use policy::Batch;
+
+/// Packed tokens: each prefix is followed by its rows, a row without its last token (which is
+/// predicted and never read). Row order is that of the batch.
+#[derive(Debug)]
+pub(crate) struct Packing {
+    pub(crate) tokens_n: Vec<u32>,
+    pub(crate) positions_n: Vec<u32>,
+    pub(crate) layout: Layout,
+    /// For each scored token, row after row, the packed token whose hidden state predicts it.
+    pub(crate) predictors_m: Vec<u32>,
+    pub(crate) targets_m: Vec<u32>,
+    /// For each row with reasoning, in order: the packed tokens that its point is the mean of.
+    pub(crate) spans: Vec<Range<usize>>,
+    /// For each row: its number of scored tokens, and whether it has a point.
+    pub(crate) rows: Vec<(usize, bool)>,
+}
+
+impl Packing {
+    pub(crate) fn new(batch: &Batch) -> Self {
+        let mut packed = Packed::default();
+        let mut starts = vec![0; batch.rows.len()];
+        let mut ends = Vec::with_capacity(batch.prefixes.len());
+        for (index, prefix) in batch.prefixes.iter().enumerate() {
+            let parent = packed.push(prefix, 0, None);
+            ends.push(packed.tokens_n.len() - 1);
+            for (row, start) in batch.rows.iter().zip(&mut starts) {
+                if row.prefix == index {
+                    *start = packed.tokens_n.len();
+                    let read = &row.tokens_t[..row.tokens_t.len() - 1];
+                    packed.push(read, prefix.len(), parent);
+                }
+            }
+        }
+        let mut packing = Self {
+            tokens_n: packed.tokens_n,
+            positions_n: packed.positions_n,
+            layout: Layout::new(packed.segments),
+            predictors_m: Vec::new(),
+            targets_m: Vec::new(),
+            spans: Vec::new(),
+            rows: Vec::with_capacity(batch.rows.len()),
+        };
+        for (row, start) in batch.rows.iter().zip(starts) {
+            packing.predictors_m.push(ends[row.prefix] as u32);
+            packing
+                .predictors_m
+                .extend((start..start + row.tokens_t.len() - 1).map(|n| n as u32));
+            packing.targets_m.extend(&row.tokens_t);
+            packing
+                .rows
+                .push((row.tokens_t.len(), row.reasoning.is_some()));
+            if let Some(span) = &row.reasoning {
+                assert!(
+                    !span.is_empty() && span.end < row.tokens_t.len(),
+                    "reasoning at {span:?} of a row of {} tokens",
+                    row.tokens_t.len()
+                );
+                packing.spans.push(start + span.start..start + span.end);
+            }
+        }
+        packing
+    }
+}
+
+#[derive(Default)]
+struct Packed {
+    tokens_n: Vec<u32>,
+    positions_n: Vec<u32>,
+    segments: Vec<Segment>,
+}
+
+impl Packed {
+    /// Appends a segment and gives its index; nothing for no tokens.
+    fn push(&mut self, tokens: &[u32], position: usize, parent: Option<usize>) -> Option<usize> {
+        if tokens.is_empty() {
+            return None;
+        }
+        let start = self.tokens_n.len();
+        self.tokens_n.extend(tokens);
+        self.positions_n
+            .extend((position..position + tokens.len()).map(|p| p as u32));
+        self.segments.push(Segment {
+            start,
+            length: tokens.len(),
+            parent,
+        });
+        Some(self.segments.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::Row;
+
+    use super::*;
+
+    #[test]
+    fn every_scored_token_is_predicted_by_the_token_before_it() {
+        let row = |prefix, tokens: &[u32], reasoning| Row {
+            prefix,
+            tokens_t: tokens.to_vec(),
+            reasoning,
+        };
+        let batch = Batch {
+            prefixes: vec![vec![1, 2, 3], vec![4]],
+            rows: vec![
+                row(1, &[5, 6, 7], Some(0..2)),
+                row(0, &[8], None),
+                row(0, &[9, 1], None),
+            ],
+            temperature: 1.0,
+        };
+        let packing = Packing::new(&batch);
+        assert_eq!(packing.tokens_n, [1, 2, 3, 9, 4, 5, 6]);
+        assert_eq!(packing.positions_n, [0, 1, 2, 3, 0, 1, 2]);
+        assert_eq!(packing.predictors_m, [4, 5, 6, 2, 2, 3]);
+        assert_eq!(packing.targets_m, [5, 6, 7, 8, 9, 1]);
+        assert_eq!(packing.spans, vec![Range { start: 5, end: 7 }]);
+    }
+}

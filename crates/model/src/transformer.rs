@@ -1,0 +1,383 @@
+//! A decoder-only transformer as a policy.
+
+use kernel::{Device, Matrix, head, pool, rows};
+use policy::{Batch, Policy, PolicyError, Scorer, Signals, UpdateReport};
+
+use crate::Config;
+use crate::decoder::{Activations, Decoder, Gradients, Packing, Parameters, Scratch, Trace};
+use crate::optimizer::{Optimizer, OptimizerOptions};
+
+/// A transformer with its weights, and what training it needs.
+///
+/// Gradients, optimiser moments and activations are allocated when they are first needed.
+#[derive(Debug)]
+pub struct Transformer {
+    pub(crate) config: Config,
+    pub(crate) decoder: Decoder,
+    pub(crate) parameters: Parameters,
+    reference: Option<Parameters>,
+    optimizer_options: OptimizerOptions,
+    training: Option<Training>,
+}
+
+/// Everything that only training needs.
+#[derive(Debug)]
+struct Training {
+    optimizer: Optimizer,
+    gradient: Parameters,
+    trace: Trace,
+    scratch: Scratch,
+    gradients: Gradients,
+    pending: Option<Pending>,
+}
+
+/// A forward pass whose backward pass is still to come.
+#[derive(Debug)]
+struct Pending {
+    packing: Packing,
+    head: HeadPass,
+}
+
+/// The head's part of a forward pass.
+#[derive(Debug)]
+struct HeadPass {
+    hidden_md: Matrix,
+    inverse_temperature: f32,
+    log_sum_exp_m: Vec<f32>,
+}
+
+impl Transformer {
+    pub(crate) fn new(config: Config, parameters: Parameters) -> Self {
+        let decoder = Decoder::new(&config, parameters.norm_1d.device());
+        Self {
+            config,
+            decoder,
+            parameters,
+            reference: None,
+            optimizer_options: OptimizerOptions::default(),
+            training: None,
+        }
+    }
+
+    /// The shape of the model.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device that holds the weights.
+    pub fn device(&self) -> &Device {
+        self.parameters.norm_1d.device()
+    }
+
+    /// Chooses how updates follow gradients; moments start from zero.
+    pub fn set_optimizer(&mut self, options: OptimizerOptions) {
+        self.optimizer_options = options;
+        self.training = None;
+    }
+
+    /// Keeps a copy of the present weights as the reference policy.
+    ///
+    /// Without it [`Policy::reference_signals`] panics; a run whose objective never compares with
+    /// the reference spares the memory.
+    pub fn keep_reference(&mut self) {
+        self.reference = Some(self.parameters.clone());
+    }
+
+    /// Final logits of every token of one sequence, `[tokens, vocabulary]`, row after row.
+    ///
+    /// For comparing models; training never holds such a matrix.
+    ///
+    /// # Errors
+    /// As [`Scorer::signals`].
+    pub fn logits(&self, tokens: &[u32]) -> Result<Vec<f32>, PolicyError> {
+        let prefixes = vec![tokens.to_vec()];
+        let batch = Batch {
+            prefixes,
+            rows: Vec::new(),
+            temperature: 1.0,
+        };
+        self.check(&batch)?;
+        let packing = Packing::new(&batch);
+        let trace = self.run(&self.parameters, &packing);
+        let mut logits = self.device().zeros(tokens.len(), self.config.vocabulary);
+        let weight = self.parameters.head();
+        kernel::linear::forward(
+            &trace.hidden_nd,
+            weight,
+            None,
+            &mut logits,
+            kernel::Mode::Write,
+        );
+        Ok(logits.to_vec())
+    }
+
+    /// The gradient gathered so far.
+    #[cfg(test)]
+    pub(crate) fn gradient(&self) -> &Parameters {
+        &self
+            .training
+            .as_ref()
+            .expect("a backward pass came before")
+            .gradient
+    }
+
+    /// A forward pass of which nothing is kept for a backward pass.
+    pub(crate) fn run(&self, parameters: &Parameters, packing: &Packing) -> Trace {
+        let mut trace = self.decoder.trace(parameters, 1);
+        let mut scratch = Scratch::new(parameters);
+        self.decoder
+            .forward_tree(parameters, packing, &mut trace, &mut scratch);
+        trace
+    }
+
+    fn score(&self, parameters: &Parameters, batch: &Batch) -> Result<Signals, PolicyError> {
+        self.check(batch)?;
+        let packing = Packing::new(batch);
+        let trace = self.run(parameters, &packing);
+        signals(parameters, &packing, &trace.hidden_nd, batch.temperature).map(|(s, _)| s)
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), PolicyError> {
+        let (context, vocabulary) = (self.config.max_position_embeddings, self.config.vocabulary);
+        let known = |tokens: &[u32]| match tokens.iter().find(|&&t| t as usize >= vocabulary) {
+            Some(&token) => Err(PolicyError::UnknownToken { token, vocabulary }),
+            None => Ok(()),
+        };
+        for prefix in &batch.prefixes {
+            assert!(!prefix.is_empty(), "a prefix has at least one token");
+            self.check_length(prefix.len(), 0)?;
+            known(prefix)?;
+        }
+        for row in &batch.rows {
+            let (prompt, completion) = (batch.prefixes[row.prefix].len(), row.tokens_t.len());
+            if prompt + completion > context + 1 {
+                return Err(PolicyError::ContextExceeded {
+                    prompt,
+                    completion,
+                    context,
+                });
+            }
+            known(&row.tokens_t)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a prompt and this many new tokens fit the context.
+    pub(crate) fn check_length(&self, prompt: usize, completion: usize) -> Result<(), PolicyError> {
+        let context = self.config.max_position_embeddings;
+        if prompt + completion > context {
+            return Err(PolicyError::ContextExceeded {
+                prompt,
+                completion,
+                context,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Decoder {
+    /// The forward pass of a packed batch.
+    fn forward_tree(
+        &self,
+        parameters: &Parameters,
+        packing: &Packing,
+        trace: &mut Trace,
+        scratch: &mut Scratch,
+    ) {
+        let (layout, heads) = (&packing.layout, &self.heads);
+        let mut attend = |_: usize, saved: &mut Activations| {
+            let Activations {
+                qkv_nc,
+                attended_nq,
+                log_sum_exp_nh,
+                ..
+            } = saved;
+            kernel::attention::forward(layout, heads, qkv_nc, attended_nq, log_sum_exp_nh);
+        };
+        let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
+        self.forward(
+            parameters,
+            tokens_n,
+            positions_n,
+            trace,
+            scratch,
+            &mut attend,
+        );
+    }
+}
+
+impl Training {
+    fn new(model: &Transformer) -> Self {
+        let (parameters, heads) = (&model.parameters, &model.decoder.heads);
+        Self {
+            optimizer: Optimizer::new(model.optimizer_options, parameters),
+            gradient: parameters.zeros_like(),
+            trace: model.decoder.trace(parameters, parameters.layers.len()),
+            scratch: Scratch::new(parameters),
+            gradients: Gradients::new(parameters, heads),
+            pending: None,
+        }
+    }
+}
+
+/// Reads a batch's signals off its hidden states.
+fn signals(
+    parameters: &Parameters,
+    packing: &Packing,
+    hidden_nd: &Matrix,
+    temperature: f64,
+) -> Result<(Signals, HeadPass), PolicyError> {
+    let (device, width) = (hidden_nd.device(), hidden_nd.columns());
+    let mut hidden_md = device.zeros(packing.predictors_m.len(), width);
+    rows::gather(hidden_nd, &packing.predictors_m, &mut hidden_md);
+    let inverse_temperature = temperature.recip() as f32;
+    let targets_m = &packing.targets_m;
+    let scores = head::forward(
+        &hidden_md,
+        parameters.head(),
+        targets_m,
+        inverse_temperature,
+    );
+    let mut points_rd = device.zeros(packing.spans.len(), width);
+    pool::forward(hidden_nd, &packing.spans, &mut points_rd);
+
+    let points = points_rd.to_vec();
+    let mut points = points.chunks(width);
+    let mut logprobs = scores.logprobs_m.iter().map(|&value| f64::from(value));
+    let mut signals = Signals::default();
+    for &(length, pooled) in &packing.rows {
+        signals
+            .logprobs_nt
+            .push(logprobs.by_ref().take(length).collect());
+        let point = if pooled { points.next() } else { None };
+        let point = point
+            .unwrap_or_default()
+            .iter()
+            .map(|&value| f64::from(value));
+        signals.points_nd.push(point.collect());
+    }
+    if !signals.is_finite() {
+        return Err(PolicyError::NotFinite {
+            place: "the log-probabilities".to_owned(),
+        });
+    }
+    let log_sum_exp_m = scores.log_sum_exp_m;
+    Ok((
+        signals,
+        HeadPass {
+            hidden_md,
+            inverse_temperature,
+            log_sum_exp_m,
+        },
+    ))
+}
+
+impl Scorer for Transformer {
+    fn signals(&self, batch: &Batch) -> Result<Signals, PolicyError> {
+        self.score(&self.parameters, batch)
+    }
+}
+
+impl Policy for Transformer {
+    fn reference_signals(&self, batch: &Batch) -> Result<Signals, PolicyError> {
+        let reference = self
+            .reference
+            .as_ref()
+            .expect("keep_reference comes before training");
+        self.score(reference, batch)
+    }
+
+    fn forward(&mut self, batch: &Batch) -> Result<Signals, PolicyError> {
+        self.check(batch)?;
+        let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
+        let packing = Packing::new(batch);
+        let Training { trace, scratch, .. } = &mut training;
+        self.decoder
+            .forward_tree(&self.parameters, &packing, trace, scratch);
+        let read = signals(
+            &self.parameters,
+            &packing,
+            &trace.hidden_nd,
+            batch.temperature,
+        );
+        let read = read.map(|(signals, head)| {
+            training.pending = Some(Pending { packing, head });
+            signals
+        });
+        self.training = Some(training);
+        read
+    }
+
+    fn backward(&mut self, gradient: &Signals) {
+        let training = self
+            .training
+            .as_mut()
+            .expect("a backward pass follows a forward pass");
+        let pending = training
+            .pending
+            .take()
+            .expect("a backward pass follows a forward pass");
+        let Pending {
+            packing,
+            head: pass,
+        } = pending;
+        let (grad_m, grad_points) = flatten(gradient, &packing);
+        let device = self.parameters.norm_1d.device();
+        let width = self.parameters.norm_1d.columns();
+
+        let mut grad_hidden_md = device.zeros(pass.hidden_md.rows(), width);
+        head::backward(
+            &pass.hidden_md,
+            self.parameters.head(),
+            &packing.targets_m,
+            pass.inverse_temperature,
+            &pass.log_sum_exp_m,
+            &grad_m,
+            &mut grad_hidden_md,
+            training.gradient.head_mut(),
+        );
+        training.gradients.resize(packing.tokens_n.len());
+        let grad_hidden_nd = &mut training.gradients.hidden_nd;
+        grad_hidden_nd.fill(0.0);
+        rows::scatter_add(&packing.predictors_m, &grad_hidden_md, grad_hidden_nd);
+        let grad_points_rd = device.matrix(packing.spans.len(), width, grad_points);
+        pool::backward(&packing.spans, &grad_points_rd, grad_hidden_nd);
+        self.decoder.backward(
+            &self.parameters,
+            &packing,
+            &training.trace,
+            &mut training.scratch,
+            &mut training.gradients,
+            &mut training.gradient,
+        );
+    }
+
+    fn update(&mut self, learning_rate: f64) -> UpdateReport {
+        let mut training = self
+            .training
+            .take()
+            .expect("an update follows a backward pass");
+        let Training {
+            optimizer,
+            gradient,
+            ..
+        } = &mut training;
+        let report = optimizer.update(&mut self.parameters, gradient, learning_rate);
+        self.training = Some(training);
+        report
+    }
+}
+
+/// The gradient in signals as the head and the pooling take it.
+fn flatten(gradient: &Signals, packing: &Packing) -> (Vec<f32>, Vec<f32>) {
+    let narrow = |rows: &[Vec<f64>]| rows.iter().flatten().map(|&g| g as f32).collect();
+    let (grad_m, grad_points): (Vec<f32>, Vec<f32>) =
+        (narrow(&gradient.logprobs_nt), narrow(&gradient.points_nd));
+    let (found, expected) = (grad_m.len(), packing.targets_m.len());
+    assert_eq!(
+        found, expected,
+        "a gradient has one entry for each scored token"
+    );
+    (grad_m, grad_points)
+}
