@@ -1,2 +1,41 @@
-//! Placeholder.
-fn main() {}
+//! The binary `enigma`: arguments → checked plan → wiring. Only this crate knows them all.
+//!
+//! Results go to standard output, everything else to standard error. Bad input ends with one line
+//! and exit code 2 before anything is written; other failures end with 1. Start at
+//! [`arguments`], then [`commands`].
+
+mod arguments;
+mod commands;
+mod data;
+mod error;
+mod machine;
+mod nano;
+mod plan;
+mod range;
+mod recipe;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use terminal::Screen;
+
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let screen = Screen::new(command.machine().plain);
+    let result = match &command {
+        Command::Train(arguments) => commands::train(arguments, &screen),
+        Command::Sft(arguments) => commands::sft(arguments, &screen),
+        Command::Generate(arguments) => commands::generate(arguments, &screen),
+        Command::Score(arguments) => commands::score(arguments, &screen),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            screen.line(format!("{} {failure}", screen.red("error:")));
+            failure.exit_code()
+        }
+    }
+}

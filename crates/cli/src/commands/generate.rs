@@ -1,0 +1,143 @@
+//! `enigma generate`: completions of given prompts.
+
+use math::Key;
+use model::Transformer;
+use policy::{Finish, Request, Sample, Sampler, SamplingOptions, TextCodec};
+use serde_json::json;
+
+use crate::arguments::GenerateArguments;
+use crate::data::{self, Conversation, Source};
+use crate::error::{Failure, InputError};
+use crate::machine::{self, Opened};
+use crate::range::{not_negative, require, some};
+use crate::terminal::{Bars, Phase, Screen, output};
+
+/// Draws, then prints each completion: its text, or with `--json` an object.
+///
+/// # Errors
+/// Where an argument, the model or a prompt is wrong, or the model's numbers are not finite.
+pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result<(), Failure> {
+    let options = sampling(arguments)?;
+    let prompts = prompts(arguments)?;
+    let opened = machine::open_arguments(&arguments.model)?;
+    let requests = requests(&opened, &prompts, &options, arguments)?;
+    let device = machine::device(&arguments.machine);
+    let policy = Transformer::open(&opened.source, &device)
+        .map_err(|error| InputError::refused(&arguments.model.model, &error))?;
+
+    let mut bars = Bars::new(screen, 0);
+    let drawn = policy.sample(&requests, &options, &mut |progress| {
+        bars.phase(Phase::Rollout, 0, progress.finished, progress.total);
+        bars.tokens(progress.tokens);
+    });
+    bars.finish();
+    let drawn = drawn.map_err(|error| Failure::Run(error.to_string()))?;
+    for (prompt, samples) in drawn.iter().enumerate() {
+        for (number, sample) in samples.iter().enumerate() {
+            let text = opened.tokenizer.pieces(&sample.tokens_t).concat();
+            if arguments.json {
+                output(&object(prompt, number, &text, sample).to_string())?;
+            } else {
+                output(&text)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sampling(arguments: &GenerateArguments) -> Result<SamplingOptions, InputError> {
+    some("--num", arguments.num)?;
+    not_negative("--temperature", arguments.temperature)?;
+    some("--max-completion-length", arguments.max_completion_length)?;
+    let top_p = arguments.top_p;
+    require(
+        top_p > 0.0 && top_p <= 1.0,
+        "--top-p",
+        top_p,
+        "above 0, at most 1",
+    )?;
+    Ok(SamplingOptions {
+        temperature: arguments.temperature,
+        top_k: Some(arguments.top_k).filter(|&k| k > 0),
+        top_p: Some(top_p).filter(|&p| p < 1.0),
+        max_completion_length: arguments.max_completion_length,
+    })
+}
+
+/// The prompts with their lines; the prompt of the command line is line 1.
+fn prompts(arguments: &GenerateArguments) -> Result<Vec<(usize, Conversation)>, InputError> {
+    let is_chat = arguments.model.chat
+        || arguments.model.chat_template.is_some()
+        || arguments.constitution.is_some();
+    let in_turns = |prompt: Conversation| {
+        if is_chat {
+            prompt.in_chat(arguments.constitution.as_deref())
+        } else {
+            prompt
+        }
+    };
+    if let Some(text) = &arguments.prompt {
+        return Ok(vec![(1, in_turns(Conversation::Raw(text.clone())))]);
+    }
+    let source = Source::File(arguments.input.clone().expect("one of the two is required"));
+    let prompt = |row: data::Row| {
+        let prompt = match row.fields.get("prompt") {
+            Some(value) => Conversation::parse(value)
+                .map_err(|reason| source.at(row.line, format!("`prompt`: {reason}")))?,
+            None => Conversation::Raw(row.text(&source, "question")?),
+        };
+        Ok((row.line, in_turns(prompt)))
+    };
+    data::rows(&source, None)?.into_iter().map(prompt).collect()
+}
+
+fn requests(
+    opened: &Opened,
+    prompts: &[(usize, Conversation)],
+    options: &SamplingOptions,
+    arguments: &GenerateArguments,
+) -> Result<Vec<Request>, InputError> {
+    let source = match &arguments.input {
+        Some(path) => Source::File(path.clone()),
+        None => Source::File("--prompt".into()),
+    };
+    let context = opened.config.max_position_embeddings;
+    let room = context.saturating_sub(options.max_completion_length);
+    let request = |(index, (line, prompt)): (usize, &(usize, Conversation))| {
+        let wrong = |reason: String| source.at(*line, reason);
+        let prefix = prompt
+            .encode(&opened.tokenizer)
+            .map_err(|error| wrong(error.to_string()))?;
+        if prefix.is_empty() {
+            return Err(wrong("expected a prompt, found empty text".to_owned()));
+        }
+        if prefix.len() > room {
+            let (prompt, new) = (prefix.len(), options.max_completion_length);
+            return Err(wrong(format!(
+                "prompt of {prompt} tokens and --max-completion-length {new}; expected at most \
+                 {context} together, the model's context"
+            )));
+        }
+        let key = Key::new(arguments.seed).child(index as u64);
+        Ok(Request {
+            prefix,
+            count: arguments.num,
+            key,
+        })
+    };
+    prompts.iter().enumerate().map(request).collect()
+}
+
+fn object(prompt: usize, number: usize, text: &str, sample: &Sample) -> serde_json::Value {
+    json!({
+        "prompt": prompt,
+        "sample": number,
+        "completion": text,
+        "completion_ids": sample.tokens_t,
+        "logprobs": sample.logprobs_t,
+        "finish": match sample.finish {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+        },
+    })
+}

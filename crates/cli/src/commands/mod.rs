@@ -1,0 +1,14 @@
+//! The commands, one a file; each turns its arguments into a plan, and runs that.
+
+mod generate;
+mod memory;
+mod report;
+mod run;
+mod score;
+mod sft;
+mod train;
+
+pub(crate) use generate::generate;
+pub(crate) use score::score;
+pub(crate) use sft::sft;
+pub(crate) use train::train;

@@ -1,0 +1,104 @@
+//! Completions to imitate.
+
+use policy::{Message, Role};
+
+use super::conversation::completion;
+use super::lines::{Row, rows};
+use super::{Conversation, Source, gsm8k};
+use crate::error::InputError;
+
+/// A prompt and the completion that is to follow it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Exemplar {
+    /// Its line in the file, counted from 1.
+    pub(crate) line: usize,
+    /// The prompt.
+    pub(crate) prompt: Conversation,
+    /// The completion's text.
+    pub(crate) completion: String,
+}
+
+/// How a worked answer of GSM8K is put.
+#[derive(Clone, Debug)]
+pub(crate) struct Form<'a> {
+    /// Name of the reasoning's tag.
+    pub(crate) reasoning_tag: &'a str,
+    /// Name of the answer's tag, where it has one.
+    pub(crate) answer_tag: Option<&'a str>,
+    /// Follows each question after an empty line; may be empty.
+    pub(crate) instruction: &'a str,
+    /// System turns, one question each in turn; may be empty.
+    pub(crate) constitutions: &'a [String],
+}
+
+/// The first `limit` rows of a source.
+///
+/// Rows with `prompt` and `completion` are taken as they are, rows with `question` and `answer` are
+/// put into the form.
+///
+/// # Errors
+/// Where a line is neither.
+pub(crate) fn examples(
+    source: &Source,
+    limit: Option<usize>,
+    form: &Form,
+) -> Result<Vec<Exemplar>, InputError> {
+    let rows = rows(source, limit)?.into_iter().enumerate();
+    rows.map(|(index, row)| {
+        if row.fields.contains_key("question") {
+            worked(source, &row, index, form)
+        } else {
+            given(source, &row)
+        }
+    })
+    .collect()
+}
+
+fn given(source: &Source, row: &Row) -> Result<Exemplar, InputError> {
+    let value = |key: &str| match row.fields.get(key) {
+        Some(value) => Ok(value),
+        None => Err(source.at(
+            row.line,
+            format!("no `{key}`; expected `prompt` and `completion`, or GSM8K's two keys"),
+        )),
+    };
+    let wrong =
+        |key: &'static str| move |reason: String| source.at(row.line, format!("`{key}`: {reason}"));
+    Ok(Exemplar {
+        line: row.line,
+        prompt: Conversation::parse(value("prompt")?).map_err(wrong("prompt"))?,
+        completion: completion(value("completion")?).map_err(wrong("completion"))?,
+    })
+}
+
+fn worked(source: &Source, row: &Row, index: usize, form: &Form) -> Result<Exemplar, InputError> {
+    let question = row.text(source, "question")?;
+    let answer = row.text(source, "answer")?;
+    let Some((rationale, answer)) = gsm8k::split(&answer) else {
+        let reason = "expected an answer of the form `rationale #### result`, as GSM8K's";
+        return Err(source.at(row.line, reason));
+    };
+    let user = match form.instruction {
+        "" => question,
+        instruction => format!("{question}\n\n{instruction}"),
+    };
+    let system = form
+        .constitutions
+        .get(index % form.constitutions.len().max(1));
+    let system = system.map(|text| Message::new(Role::System, text.as_str()));
+    let messages = system
+        .into_iter()
+        .chain([Message::new(Role::User, user)])
+        .collect();
+    let tag = form.reasoning_tag;
+    let reasoning = format!("<{tag}>\n{rationale}\n</{tag}>\n");
+    let completion = match form.answer_tag {
+        Some(tag) => format!("{reasoning}<{tag}>{answer}</{tag}>"),
+        None => format!("{reasoning}{answer}"),
+    };
+    Ok(Exemplar {
+        line: row.line,
+        prompt: Conversation::Messages(messages),
+        completion,
+    })
+}

@@ -1,0 +1,168 @@
+//! What stops a command, and the exit code it leaves: 2 where the input is to blame, 1 otherwise.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::range::OutOfRange;
+use crate::recipe::RecipeError;
+
+/// Why a command stopped. Each message is one line: expected, found, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The input is wrong; nothing was written.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A number stopped being finite. The input led there, but the run had begun.
+    #[error("{reason}; last good checkpoint: {}", checkpoint.display())]
+    NotFinite {
+        /// The step and the term.
+        reason: String,
+        /// Weights of before that step.
+        checkpoint: PathBuf,
+    },
+    /// The run could not go on.
+    #[error("{0}")]
+    Run(String),
+    /// Standard output was closed by its reader.
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// What is wrong with what was given.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    /// The recipe does not read.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A number of the recipe.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// A path in the recipe that leads nowhere.
+    #[error("{key} is `{found}`, which does not exist; looked for {}", tried.join(" and "))]
+    Missing {
+        /// The recipe's key or the argument.
+        key: &'static str,
+        /// As given.
+        found: String,
+        /// The places.
+        tried: Vec<String>,
+    },
+    /// A file that cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// A line of JSONL that is not what it should be.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A file of rows without rows.
+    #[error("{} has no rows; expected one JSON object a line", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A row that does not fit the model.
+    #[error(
+        "{}, line {line}: {found} tokens, expected at most {context}, for which the model's context \
+         has room; set {remedy}",
+        path.display()
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Tokens of prompt and completion.
+        found: usize,
+        /// Tokens that fit.
+        context: usize,
+        /// The key that leaves long rows out, and what else helps.
+        remedy: &'static str,
+    },
+    /// No row is short enough.
+    #[error("{}: the shortest row has {shortest} tokens, but {key} is {limit}", path.display())]
+    AllTooLong {
+        /// The file.
+        path: PathBuf,
+        /// Tokens of the shortest row.
+        shortest: usize,
+        /// The limit's key.
+        key: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// More questions a step than there are.
+    #[error("run.questions_per_step is {found}; expected at most {questions}, the questions read")]
+    FewQuestions {
+        /// The setting.
+        found: usize,
+        /// Questions left to train on.
+        questions: usize,
+    },
+    /// A folder that a run would overwrite.
+    #[error("the run's folder {} exists; expected a new one, choose another with --out", path.display())]
+    OutExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that cannot be made.
+    #[error("the run's folder {} cannot be written: {reason}; choose another with --out", path.display())]
+    OutNotWritable {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// Completions as long as the context.
+    #[error(
+        "sampling.max_completion_length is {asked}; expected less than {context}, the model's \
+         context, with room for the prompt"
+    )]
+    NoRoom {
+        /// The setting.
+        asked: usize,
+        /// Tokens that fit.
+        context: usize,
+    },
+    /// What a crate below says of the input.
+    #[error("{context}: {reason}")]
+    Refused {
+        /// What was being read.
+        context: String,
+        /// Its words.
+        reason: String,
+    },
+}
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Input(_) | Self::NotFinite { .. } => ExitCode::from(2),
+            Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl InputError {
+    /// What a crate below says of `context`, on one line.
+    pub(crate) fn refused(context: impl Display, error: &dyn std::error::Error) -> Self {
+        let reason = error.to_string();
+        let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::Refused {
+            context: context.to_string(),
+            reason,
+        }
+    }
+}

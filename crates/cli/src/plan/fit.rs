@@ -1,0 +1,108 @@
+//! Prompts against the model's context, before a run finds out the hard way.
+
+use std::path::Path;
+
+use policy::TextCodec;
+use rollout::Question;
+
+use crate::data::Source;
+use crate::error::InputError;
+
+/// A limit on length, as the recipe's author knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// The recipe's key.
+    pub(super) key: &'static str,
+    /// Its value.
+    pub(super) length: Option<usize>,
+    /// Tokens that fit beside what is measured.
+    pub(super) context: usize,
+    /// What to set where something does not fit.
+    pub(super) remedy: &'static str,
+}
+
+/// Rows that are short enough.
+#[derive(Clone, Debug)]
+pub(super) struct Fitting<T> {
+    /// The rows, in their order.
+    pub(super) rows: Vec<T>,
+    /// Rows left out.
+    pub(super) left_out: usize,
+    /// Tokens of the longest row that stayed.
+    pub(super) longest: usize,
+}
+
+/// Keeps the rows within the limit. `measure` gives a row's line and its tokens.
+///
+/// # Errors
+/// Where a row within the limit does not fit the context, or none is within the limit.
+pub(super) fn within<T>(
+    rows: Vec<T>,
+    limit: Limit,
+    path: &Path,
+    measure: impl Fn(&T) -> Result<(usize, usize), InputError>,
+) -> Result<Fitting<T>, InputError> {
+    let mut fitting = Fitting {
+        rows: Vec::with_capacity(rows.len()),
+        left_out: 0,
+        longest: 0,
+    };
+    let mut shortest = usize::MAX;
+    for row in rows {
+        let (line, found) = measure(&row)?;
+        shortest = shortest.min(found);
+        if limit.length.is_some_and(|length| found > length) {
+            fitting.left_out += 1;
+            continue;
+        }
+        if found > limit.context {
+            return Err(InputError::TooLong {
+                path: path.to_owned(),
+                line,
+                found,
+                context: limit.context,
+                remedy: limit.remedy,
+            });
+        }
+        fitting.longest = fitting.longest.max(found);
+        fitting.rows.push(row);
+    }
+    match limit.length {
+        Some(length) if fitting.rows.is_empty() => Err(InputError::AllTooLong {
+            path: path.to_owned(),
+            shortest,
+            key: limit.key,
+            limit: length,
+        }),
+        _ => Ok(fitting),
+    }
+}
+
+/// The questions whose prompt is within the limit under the longest of `constitutions`.
+///
+/// # Errors
+/// As [`within`], and where the chat template refuses.
+pub(super) fn questions(
+    questions: Vec<Question>,
+    source: &Source,
+    codec: &dyn TextCodec,
+    constitutions: &[String],
+    instruction: &str,
+    limit: Limit,
+) -> Result<Fitting<Question>, InputError> {
+    let refused = |error: &dyn std::error::Error| InputError::refused("the prompts", error);
+    let mut longest = (0, String::new());
+    for text in constitutions {
+        let tokens = codec.encode(text).map_err(|error| refused(&error))?.len();
+        if tokens > longest.0 {
+            longest = (tokens, text.clone());
+        }
+    }
+    let constitutions = [longest.1];
+    within(questions, limit, source.path(), |question| {
+        let asked = std::slice::from_ref(question);
+        let prompts = rollout::render(codec, asked, &constitutions, instruction);
+        let prompts = prompts.map_err(|error| refused(&error))?;
+        Ok((question.id, prompts[0].prefix.len()))
+    })
+}

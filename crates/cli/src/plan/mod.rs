@@ -1,0 +1,17 @@
+//! From a recipe to a plan: every default filled in, every path absolute, every file read, every
+//! prompt measured against the model's context. What a plan holds, a run can start with; nothing
+//! has been written yet.
+
+mod budget;
+mod fit;
+mod folder;
+mod principles;
+mod settings;
+mod sft;
+mod train;
+
+pub(crate) use budget::Budget;
+pub(crate) use folder::run_folder;
+pub(crate) use settings::{dtype, graders, optimizer};
+pub(crate) use sft::SftPlan;
+pub(crate) use train::TrainPlan;

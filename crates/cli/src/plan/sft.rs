@@ -1,0 +1,141 @@
+//! The plan of a supervised run.
+
+use std::path::PathBuf;
+
+use policy::TextCodec;
+use trainer::{Example, SftSettings};
+
+use super::{fit, principles, settings};
+use crate::data::{self, Exemplar, Form, Source, find};
+use crate::error::InputError;
+use crate::machine::{self, Opened};
+use crate::recipe::{RecipeText, SftRecipe};
+
+/// A supervised run that can start.
+#[derive(Debug)]
+pub(crate) struct SftPlan {
+    /// Every default filled in, every path absolute.
+    pub(crate) recipe: SftRecipe,
+    /// The run's folder, which does not exist yet.
+    pub(crate) out: PathBuf,
+    /// The model, but for its weights.
+    pub(crate) opened: Opened,
+    /// What is imitated.
+    pub(crate) examples: Vec<Example>,
+    /// How the run goes.
+    pub(crate) settings: SftSettings,
+    /// What a reader should know before it starts.
+    pub(crate) notes: Vec<String>,
+}
+
+impl SftPlan {
+    /// Reads everything that a checked recipe names.
+    ///
+    /// # Errors
+    /// At the first mistake.
+    pub(crate) fn resolve(
+        source: &RecipeText,
+        mut recipe: SftRecipe,
+        out: PathBuf,
+    ) -> Result<Self, InputError> {
+        let folder = source.folder.as_deref();
+        recipe.format = recipe.format.resolved();
+        let format = settings::format(&recipe.format)?;
+        let instruction = recipe
+            .format
+            .instruction
+            .get_or_insert_with(|| format.instruction());
+        let instruction = instruction.clone();
+        let (mut constitutions, mut notes) = (Vec::new(), Vec::new());
+        if let Some(section) = &mut recipe.principles {
+            let (resolved, principles, warnings) = principles::principles(section, folder)?;
+            *section = resolved;
+            notes = warnings;
+            let texts = principles.into_iter();
+            constitutions = texts
+                .flat_map(|p| std::iter::once(p.positive).chain(p.negatives))
+                .collect();
+        }
+        let path = find("data.examples", &recipe.data.examples, folder)?;
+        recipe.data.examples = path.display().to_string();
+        let opened = machine::open_section(&mut recipe.model, folder)?;
+
+        let source = Source::File(path);
+        let (reasoning_tag, answer_tag) = recipe.format.tags();
+        let (instruction, constitutions) = (&instruction, &constitutions);
+        let form = Form {
+            reasoning_tag,
+            answer_tag,
+            instruction,
+            constitutions,
+        };
+        let rows = data::examples(&source, recipe.data.limit, &form)?;
+        let rows = rows
+            .iter()
+            .map(|row| example(&opened.tokenizer, &source, row));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let limit = fit::Limit {
+            key: "data.max_length",
+            length: recipe.data.max_length,
+            // The end token is predicted but not read.
+            context: opened.config.max_position_embeddings + 1,
+            remedy: "data.max_length to leave long examples out",
+        };
+        let fitting = fit::within(rows, limit, source.path(), |(line, example)| {
+            Ok((*line, example.prefix.len() + example.tokens_t.len()))
+        })?;
+        if fitting.left_out > 0 {
+            notes.push(format!(
+                "{} examples exceed data.max_length",
+                fitting.left_out
+            ));
+        }
+        let examples: Vec<Example> = fitting
+            .rows
+            .into_iter()
+            .map(|(_, example)| example)
+            .collect();
+        let settings = run_settings(&mut recipe, examples.len());
+        Ok(Self {
+            recipe,
+            out,
+            opened,
+            examples,
+            settings,
+            notes,
+        })
+    }
+}
+
+/// A row as token ids, the end token last.
+fn example(
+    codec: &dyn TextCodec,
+    source: &Source,
+    row: &Exemplar,
+) -> Result<(usize, Example), InputError> {
+    let refused = |error: policy::TextError| source.at(row.line, error.to_string());
+    let prefix = row.prompt.encode(codec).map_err(refused)?;
+    if prefix.is_empty() {
+        return Err(source.at(row.line, "expected a prompt, found none"));
+    }
+    let mut tokens_t = codec.encode(&row.completion).map_err(refused)?;
+    tokens_t.push(codec.end_tokens()[0]);
+    Ok((row.line, Example { prefix, tokens_t }))
+}
+
+/// The settings; the recipe learns the number of steps.
+fn run_settings(recipe: &mut SftRecipe, examples: usize) -> SftSettings {
+    let SftRecipe { run, optimizer, .. } = recipe;
+    let batch_size = run.per_device_train_batch_size.min(examples);
+    // An epoch ends with its last whole batch.
+    let epochs = (run.num_train_epochs * (examples / batch_size) as f64).ceil();
+    SftSettings {
+        seed: run.seed,
+        steps: *run.max_steps.get_or_insert((epochs as usize).max(1)),
+        batch_size,
+        learning_rate: optimizer.learning_rate,
+        lr_scheduler_type: settings::schedule(optimizer.lr_scheduler_type),
+        warmup_steps: optimizer.warmup_steps,
+        micro_batch_tokens: run.micro_batch_tokens,
+    }
+}

@@ -1,0 +1,66 @@
+//! Ranges of the numbers that recipes and arguments give.
+
+use std::fmt::Display;
+
+/// A number that its key or argument does not allow.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{key} is {found}; expected {expected}")]
+pub(crate) struct OutOfRange {
+    key: &'static str,
+    found: String,
+    expected: &'static str,
+}
+
+/// Passes where `holds`; otherwise says what was found at `key` and what was expected.
+///
+/// # Errors
+/// [`OutOfRange`].
+pub(crate) fn require(
+    holds: bool,
+    key: &'static str,
+    found: impl Display,
+    expected: &'static str,
+) -> Result<(), OutOfRange> {
+    if holds {
+        return Ok(());
+    }
+    Err(OutOfRange {
+        key,
+        found: found.to_string(),
+        expected,
+    })
+}
+
+/// A finite number above 0.
+///
+/// # Errors
+/// [`OutOfRange`].
+pub(crate) fn positive(key: &'static str, found: f64) -> Result<(), OutOfRange> {
+    require(
+        found.is_finite() && found > 0.0,
+        key,
+        found,
+        "a number above 0",
+    )
+}
+
+/// A finite number, 0 or above.
+///
+/// # Errors
+/// [`OutOfRange`].
+pub(crate) fn not_negative(key: &'static str, found: f64) -> Result<(), OutOfRange> {
+    require(
+        found.is_finite() && found >= 0.0,
+        key,
+        found,
+        "0 or a number above",
+    )
+}
+
+/// A count of 1 or more.
+///
+/// # Errors
+/// [`OutOfRange`].
+pub(crate) fn some(key: &'static str, found: usize) -> Result<(), OutOfRange> {
+    require(found > 0, key, found, "1 or more")
+}

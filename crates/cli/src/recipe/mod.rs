@@ -1,0 +1,27 @@
+//! Recipes: TOML text, and overrides from the command line, into typed sections with every default
+//! filled in. An unknown key is an error that names the nearest known one, a value out of range one
+//! that says what was expected. Files are looked for later, by the plan.
+//!
+//! Option names are TRL's where TRL has the option; sections group them. Start at [`read`], then
+//! [`TrainRecipe`].
+
+mod keys;
+mod model;
+mod optimizer;
+mod read;
+mod sft;
+mod terms;
+mod train;
+
+pub(crate) use model::{CheckpointDtype, FormatSection, ModelSection};
+pub(crate) use optimizer::{OptimizerSection, Scheduler};
+pub(crate) use read::{RecipeError, RecipeText, read};
+pub(crate) use sft::SftRecipe;
+pub(crate) use terms::{
+    GrpoSection, ImportanceSamplingLevel, LossType, RewardSection, SamiSection, SamplingSection,
+    ScaleRewards, TransportSection,
+};
+pub(crate) use train::{PrincipleSection, TrainRecipe};
+
+#[cfg(test)]
+mod tests;

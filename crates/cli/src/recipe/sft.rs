@@ -1,0 +1,119 @@
+//! The recipe of `enigma sft`.
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::{Sections, fields};
+use super::{FormatSection, ModelSection, OptimizerSection, PrincipleSection};
+use crate::range::{OutOfRange, positive, require, some};
+
+/// Everything a supervised run is, as text.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SftRecipe {
+    /// What is trained.
+    pub(crate) model: ModelSection,
+    /// On which examples.
+    pub(crate) data: ExampleSection,
+    /// Constitutions for the system turn of GSM8K's questions, each in turn; absent: no system turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) principles: Option<PrincipleSection>,
+    /// The shape given to GSM8K's rationales.
+    #[serde(default)]
+    pub(crate) format: FormatSection,
+    /// The optimiser.
+    #[serde(default)]
+    pub(crate) optimizer: OptimizerSection,
+    /// How much, and in which order.
+    #[serde(default)]
+    pub(crate) run: SftRunSection,
+}
+
+/// `[data]` of `enigma sft`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExampleSection {
+    /// JSONL. Rows `{"prompt", "completion"}` (text or messages, as TRL's) are taken as they are;
+    /// GSM8K's rows `{"question", "answer"}` become the format: the text before `####` without
+    /// `<<…>>` is the reasoning, what follows it the answer. Required.
+    pub(crate) examples: String,
+    /// Only the first so many rows. By default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<usize>,
+    /// Examples of more tokens, prompt and completion together, are left out, and counted. By
+    /// default none is, and one that does not fit the model's context is an error. (TRL's
+    /// `max_length` cuts instead; a cut completion would teach a broken format.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_length: Option<usize>,
+}
+
+/// `[run]` of `enigma sft`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SftRunSection {
+    /// Names the order of the examples. Default 42 (transformers).
+    pub(crate) seed: u64,
+    /// Passes over the examples. Default 3 (transformers).
+    pub(crate) num_train_epochs: f64,
+    /// Steps; where given, it decides instead of `num_train_epochs` (transformers).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_steps: Option<usize>,
+    /// Examples of a step. Default 8 (transformers).
+    pub(crate) per_device_train_batch_size: usize,
+    /// Larger batches are cut into slices of so many tokens; the result is the same, the memory
+    /// less. Default 8192 [ours].
+    pub(crate) micro_batch_tokens: usize,
+}
+
+impl Default for SftRunSection {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            num_train_epochs: 3.0,
+            max_steps: None,
+            per_device_train_batch_size: 8,
+            micro_batch_tokens: 8192,
+        }
+    }
+}
+
+impl Sections for SftRecipe {
+    const COMMAND: &'static str = "sft";
+
+    fn sections() -> Vec<(&'static str, &'static [&'static str])> {
+        vec![
+            ("model", fields::<ModelSection>()),
+            ("data", fields::<ExampleSection>()),
+            ("principles", fields::<PrincipleSection>()),
+            ("format", fields::<FormatSection>()),
+            ("optimizer", fields::<OptimizerSection>()),
+            ("run", fields::<SftRunSection>()),
+        ]
+    }
+}
+
+impl SftRecipe {
+    /// # Errors
+    /// At the first number out of range.
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
+        some("data.limit", self.data.limit.unwrap_or(1))?;
+        some("data.max_length", self.data.max_length.unwrap_or(1))?;
+        if let Some(principles) = &self.principles {
+            let files = principles.files.len();
+            require(
+                files > 0,
+                "principles.files",
+                "empty",
+                "one constitution file or more",
+            )?;
+        }
+        self.format.check()?;
+        self.optimizer.check()?;
+        positive("run.num_train_epochs", self.run.num_train_epochs)?;
+        some("run.max_steps", self.run.max_steps.unwrap_or(1))?;
+        some(
+            "run.per_device_train_batch_size",
+            self.run.per_device_train_batch_size,
+        )?;
+        some("run.micro_batch_tokens", self.run.micro_batch_tokens)
+    }
+}

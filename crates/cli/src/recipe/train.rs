@@ -1,0 +1,185 @@
+//! The recipe of `enigma train`.
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::{Sections, fields};
+use super::{
+    FormatSection, GrpoSection, ModelSection, OptimizerSection, RewardSection, SamiSection,
+    SamplingSection, TransportSection,
+};
+use crate::range::{OutOfRange, require, some};
+
+/// Everything a training run is, as text. Written with every default filled in, it is the plan.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainRecipe {
+    /// What is trained.
+    pub(crate) model: ModelSection,
+    /// On which questions.
+    pub(crate) data: QuestionSection,
+    /// To which principles.
+    pub(crate) principles: PrincipleSection,
+    /// The shape of completions.
+    #[serde(default)]
+    pub(crate) format: FormatSection,
+    /// What completions are rewarded for.
+    #[serde(default)]
+    pub(crate) rewards: RewardSection,
+    /// How they are drawn.
+    #[serde(default)]
+    pub(crate) sampling: SamplingSection,
+    /// The policy gradient.
+    #[serde(default)]
+    pub(crate) grpo: GrpoSection,
+    /// Mutual information with the principles.
+    #[serde(default)]
+    pub(crate) sami: SamiSection,
+    /// The bound on drift.
+    #[serde(default)]
+    pub(crate) transport: TransportSection,
+    /// The optimiser.
+    #[serde(default)]
+    pub(crate) optimizer: OptimizerSection,
+    /// How much, and in which order.
+    #[serde(default)]
+    pub(crate) run: TrainRunSection,
+    /// What is measured before and after.
+    #[serde(default)]
+    pub(crate) evaluation: EvaluationSection,
+}
+
+/// `[data]` of `enigma train`. Files are JSONL, or `nano` for the built-in questions; rows are
+/// `{"question", "answer"}` as in GSM8K or `{"prompt", "answer"}`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QuestionSection {
+    /// Questions to train on. Required.
+    pub(crate) questions: String,
+    /// Questions to evaluate on, before and after. Required.
+    pub(crate) held_out: String,
+    /// Only the first so many questions are trained on. By default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<usize>,
+    /// Questions whose prompt has more tokens are left out, and counted. By default none is, and a
+    /// prompt that does not fit the model's context is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_prompt_length: Option<usize>,
+}
+
+/// `[principles]`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PrincipleSection {
+    /// Constitution files (TOML, or JSON such as SAMI's), in which each principle has a positive and
+    /// its matched negatives; or built-in ones: `nano/verification`, `nano/citation`,
+    /// `nano/patience`, `nano/goodness`. Required.
+    pub(crate) files: Vec<String>,
+}
+
+/// `[run]` of `enigma train`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TrainRunSection {
+    /// Names every draw: the same recipe and seed give the same run. Default 42 (transformers).
+    pub(crate) seed: u64,
+    /// Steps, each one rollout. Default 100 [ours].
+    pub(crate) max_steps: usize,
+    /// Questions of a step; each is asked under every constitution of its principle. Default 8
+    /// [ours].
+    pub(crate) questions_per_step: usize,
+    /// Larger batches are cut into slices of so many tokens; the result is the same, the memory
+    /// less. Default 8192 [ours].
+    pub(crate) micro_batch_tokens: usize,
+    /// Completions are recorded every so many steps; 0 records none. Default 10 [ours].
+    pub(crate) log_completions_steps: usize,
+}
+
+/// `[evaluation]`: on held-out questions, before and after.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EvaluationSection {
+    /// The most questions. Default 64 [ours].
+    pub(crate) questions: usize,
+    /// Completions for each question and constitution. Default 2 [ours].
+    pub(crate) samples: usize,
+    /// Resamples behind each interval. Default 1000 (the usual choice for 95 % intervals).
+    pub(crate) bootstrap_resamples: usize,
+}
+
+impl Default for TrainRunSection {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            max_steps: 100,
+            questions_per_step: 8,
+            micro_batch_tokens: 8192,
+            log_completions_steps: 10,
+        }
+    }
+}
+
+impl Default for EvaluationSection {
+    fn default() -> Self {
+        Self {
+            questions: 64,
+            samples: 2,
+            bootstrap_resamples: 1000,
+        }
+    }
+}
+
+impl Sections for TrainRecipe {
+    const COMMAND: &'static str = "train";
+
+    fn sections() -> Vec<(&'static str, &'static [&'static str])> {
+        vec![
+            ("model", fields::<ModelSection>()),
+            ("data", fields::<QuestionSection>()),
+            ("principles", fields::<PrincipleSection>()),
+            ("format", fields::<FormatSection>()),
+            ("rewards", fields::<RewardSection>()),
+            ("sampling", fields::<SamplingSection>()),
+            ("grpo", fields::<GrpoSection>()),
+            ("sami", fields::<SamiSection>()),
+            ("transport", fields::<TransportSection>()),
+            ("optimizer", fields::<OptimizerSection>()),
+            ("run", fields::<TrainRunSection>()),
+            ("evaluation", fields::<EvaluationSection>()),
+        ]
+    }
+}
+
+impl TrainRecipe {
+    /// # Errors
+    /// At the first number out of range.
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
+        some("data.limit", self.data.limit.unwrap_or(1))?;
+        some(
+            "data.max_prompt_length",
+            self.data.max_prompt_length.unwrap_or(1),
+        )?;
+        let files = self.principles.files.len();
+        require(
+            files > 0,
+            "principles.files",
+            "empty",
+            "one constitution file or more",
+        )?;
+        self.format.check()?;
+        self.rewards.check()?;
+        self.sampling.check()?;
+        self.grpo.check()?;
+        self.sami.check()?;
+        self.transport.check()?;
+        self.optimizer.check()?;
+        some("run.max_steps", self.run.max_steps)?;
+        some("run.questions_per_step", self.run.questions_per_step)?;
+        some("run.micro_batch_tokens", self.run.micro_batch_tokens)?;
+        some("evaluation.questions", self.evaluation.questions)?;
+        some("evaluation.samples", self.evaluation.samples)?;
+        some(
+            "evaluation.bootstrap_resamples",
+            self.evaluation.bootstrap_resamples,
+        )
+    }
+}

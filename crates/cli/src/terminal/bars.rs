@@ -1,0 +1,100 @@
+//! Live bars: one for the run, one for what it is doing now. Without a terminal they are nothing.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Screen;
+
+const RUN: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len} · {eta} left";
+const PHASE: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len}{msg:.dim}";
+/// Thin, so that two of them stay calm.
+const CHARACTERS: &str = "━╸─";
+
+/// The two bars of a run.
+#[derive(Debug)]
+pub(crate) struct Bars {
+    run: ProgressBar,
+    phase: ProgressBar,
+    now: Option<(Phase, usize)>,
+}
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Completions are drawn.
+    Rollout,
+    /// Gradients are computed.
+    Update,
+    /// Completions are drawn and scored outside training.
+    Evaluation,
+}
+
+impl Bars {
+    /// Bars for `steps` steps.
+    pub(crate) fn new(screen: &Screen, steps: usize) -> Self {
+        let Some(live) = screen.live() else {
+            return Self {
+                run: ProgressBar::hidden(),
+                phase: ProgressBar::hidden(),
+                now: None,
+            };
+        };
+        let bar = |template: &str, length| {
+            let style = ProgressStyle::with_template(template).expect("the template is ours");
+            let bar = ProgressBar::new(length).with_style(style.progress_chars(CHARACTERS));
+            live.add(bar)
+        };
+        let run = bar(RUN, steps as u64).with_prefix("step");
+        run.enable_steady_tick(Duration::from_millis(250));
+        Self {
+            run,
+            phase: bar(PHASE, 0),
+            now: None,
+        }
+    }
+
+    /// `done` of `total` of a phase; `round` tells one rollout from the next.
+    pub(crate) fn phase(&mut self, phase: Phase, round: usize, done: usize, total: usize) {
+        if self.now != Some((phase, round)) {
+            self.now = Some((phase, round));
+            self.phase.reset();
+            self.phase.set_prefix(phase.name());
+            self.phase.set_message("");
+        }
+        self.phase.set_length(total as u64);
+        self.phase.set_position(done as u64);
+    }
+
+    /// Tokens of the present phase so far: shows their rate and the time left.
+    pub(crate) fn tokens(&self, tokens: usize) {
+        let elapsed = self.phase.elapsed().as_secs_f64();
+        if elapsed > 0.0 {
+            let rate = super::grouped((tokens as f64 / elapsed) as usize);
+            let left = self.phase.eta().as_secs();
+            self.phase
+                .set_message(format!(" · {rate} tokens/s · {left} s left"));
+        }
+    }
+
+    /// `done` steps are finished.
+    pub(crate) fn steps(&self, done: usize) {
+        self.run.set_position(done as u64);
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn finish(&self) {
+        self.phase.finish_and_clear();
+        self.run.finish_and_clear();
+    }
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rollout => "rollout",
+            Self::Update => "update",
+            Self::Evaluation => "evaluation",
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A run as it goes: bars for what it does now, a line for what it did.
+
+use policy::SampleProgress;
+use record::StepRecord;
+use trainer::Observer;
+
+use super::{Bars, Phase, Screen, percent, short};
+
+/// Supervised runs have many short steps; so many lines tell enough of them.
+const SFT_LINES: usize = 50;
+
+/// Watches a run from the screen.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    screen: Screen,
+    bars: Bars,
+    steps: usize,
+    every: usize,
+    columns: &'static [Column],
+    evaluations: usize,
+    has_head: bool,
+    latest: Option<StepRecord>,
+}
+
+/// A figure of a step.
+#[derive(Debug)]
+struct Column {
+    head: &'static str,
+    metric: &'static str,
+    show: fn(Option<f64>) -> String,
+}
+
+const WIDTH: usize = 12;
+
+const TRAIN: &[Column] = &[
+    Column {
+        head: "reward",
+        metric: "reward",
+        show: short,
+    },
+    Column {
+        head: "format",
+        metric: "format_valid",
+        show: percent,
+    },
+    Column {
+        head: "bound, nats",
+        metric: "sami/bound_constitutions",
+        show: short,
+    },
+    Column {
+        head: "S_ε",
+        metric: "transport/s_epsilon",
+        show: short,
+    },
+    Column {
+        head: "loss",
+        metric: "loss",
+        show: short,
+    },
+    Column {
+        head: "grad_norm",
+        metric: "grad_norm",
+        show: short,
+    },
+    Column {
+        head: "s/step",
+        metric: "step_time",
+        show: short,
+    },
+];
+
+const SFT: &[Column] = &[
+    Column {
+        head: "loss",
+        metric: "loss",
+        show: short,
+    },
+    Column {
+        head: "grad_norm",
+        metric: "grad_norm",
+        show: short,
+    },
+    Column {
+        head: "rate",
+        metric: "learning_rate",
+        show: short,
+    },
+    Column {
+        head: "s/step",
+        metric: "step_time",
+        show: short,
+    },
+];
+
+impl Progress {
+    /// Of `enigma train`: every step has its line.
+    pub(crate) fn train(screen: &Screen, steps: usize) -> Self {
+        Self::new(screen, steps, 1, TRAIN)
+    }
+
+    /// Of `enigma sft`: lines are spread over the run.
+    pub(crate) fn sft(screen: &Screen, steps: usize) -> Self {
+        Self::new(screen, steps, steps.div_ceil(SFT_LINES), SFT)
+    }
+
+    fn new(screen: &Screen, steps: usize, every: usize, columns: &'static [Column]) -> Self {
+        Self {
+            screen: screen.clone(),
+            bars: Bars::new(screen, steps),
+            steps,
+            every,
+            columns,
+            evaluations: 0,
+            has_head: false,
+            latest: None,
+        }
+    }
+
+    /// Says that the draws that follow are an evaluation of their own.
+    pub(crate) fn begin_evaluation(&mut self) {
+        self.evaluations += 1;
+    }
+
+    /// A figure of the latest step.
+    pub(crate) fn latest(&self, metric: &str) -> Option<f64> {
+        self.latest.as_ref()?.metrics.get(metric).copied()
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn finish(&self) {
+        self.bars.finish();
+    }
+
+    fn draws(&mut self, phase: Phase, round: usize, progress: SampleProgress) {
+        self.bars
+            .phase(phase, round, progress.finished, progress.total);
+        self.bars.tokens(progress.tokens);
+    }
+}
+
+impl Observer for Progress {
+    fn rollout(&mut self, step: usize, progress: SampleProgress) {
+        self.draws(Phase::Rollout, step, progress);
+    }
+
+    fn update(&mut self, step: usize, done: usize, passes: usize) {
+        self.bars.phase(Phase::Update, step, done, passes);
+    }
+
+    fn step(&mut self, record: &StepRecord) {
+        self.bars.steps(record.step);
+        self.latest = Some(record.clone());
+        if !record.step.is_multiple_of(self.every) && record.step != self.steps {
+            return;
+        }
+        let width = 2 * self.steps.to_string().len() + 1;
+        if !self.has_head {
+            self.has_head = true;
+            let heads = self
+                .columns
+                .iter()
+                .map(|column| format!("{:>WIDTH$}", column.head));
+            let line = format!("{:>width$}{}", "step", heads.collect::<String>());
+            self.screen.line(self.screen.dim(&line));
+        }
+        let step = format!("{}/{}", record.step, self.steps);
+        let figures = self.columns.iter().map(|column| {
+            format!(
+                "{:>WIDTH$}",
+                (column.show)(record.metrics.get(column.metric).copied())
+            )
+        });
+        self.screen
+            .line(format!("{step:>width$}{}", figures.collect::<String>()));
+    }
+
+    fn evaluation(&mut self, progress: SampleProgress) {
+        self.draws(Phase::Evaluation, self.evaluations, progress);
+    }
+}
