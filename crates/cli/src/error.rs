@@ -74,8 +74,8 @@ pub(crate) enum InputError {
     },
     /// A row that does not fit the model.
     #[error(
-        "{}, line {line}: {found} tokens, expected at most {context}, for which the model's context \
-         has room; set {remedy}",
+        "{}, line {line}: {found} tokens, expected at most {context}, for which the model's \
+         context has room; set {remedy}",
         path.display()
     )]
     TooLong {
@@ -111,13 +111,19 @@ pub(crate) enum InputError {
         questions: usize,
     },
     /// A folder that a run would overwrite.
-    #[error("the run's folder {} exists; expected a new one, choose another with --out", path.display())]
+    #[error(
+        "the run's folder {} exists; expected a new one, choose another with --out",
+        path.display()
+    )]
     OutExists {
         /// The folder.
         path: PathBuf,
     },
     /// A folder that cannot be made.
-    #[error("the run's folder {} cannot be written: {reason}; choose another with --out", path.display())]
+    #[error(
+        "the run's folder {} cannot be written: {reason}; choose another with --out",
+        path.display()
+    )]
     OutNotWritable {
         /// The folder.
         path: PathBuf,

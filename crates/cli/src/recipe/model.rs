@@ -8,8 +8,8 @@ use crate::range::{OutOfRange, require};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
-    /// A Hugging Face folder (`config.json`, `tokenizer.json`, safetensors), or `nano`, the model in
-    /// the binary. Required.
+    /// A Hugging Face folder (`config.json`, `tokenizer.json`, safetensors), or `nano`, the model
+    /// in the binary. Required.
     pub(crate) path: String,
     /// For a model without a chat template: a file of Jinja, or `plain` for the turns one after the
     /// other. The checkpoint carries it. By default none, and a model without one is refused.
@@ -48,8 +48,8 @@ pub(crate) struct FormatSection {
     /// With `xml`, the name of the second tag. Default `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) answer_tag: Option<String>,
-    /// What each question is followed by, to ask for the format; empty text asks nothing. By default
-    /// a sentence that names the tags.
+    /// What each question is followed by, to ask for the format; empty text asks nothing. By
+    /// default a sentence that names the tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instruction: Option<String>,
 }

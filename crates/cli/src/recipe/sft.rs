@@ -14,7 +14,8 @@ pub(crate) struct SftRecipe {
     pub(crate) model: ModelSection,
     /// On which examples.
     pub(crate) data: ExampleSection,
-    /// Constitutions for the system turn of GSM8K's questions, each in turn; absent: no system turn.
+    /// Constitutions for the system turn of GSM8K's questions, each in turn; absent: no system
+    /// turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) principles: Option<PrincipleSection>,
     /// The shape given to GSM8K's rationales.

@@ -8,8 +8,8 @@ use crate::range::{OutOfRange, not_negative, positive, require, some};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SamplingSection {
-    /// Completions for each question and constitution. Default 4, a third party's setting for ENIGMA
-    /// (TRL: 8).
+    /// Completions for each question and constitution. Default 4, a third party's setting for
+    /// ENIGMA (TRL: 8).
     pub(crate) num_generations: usize,
     /// The most tokens of a completion. Default 512 (TRL).
     pub(crate) max_completion_length: usize,
@@ -39,8 +39,8 @@ pub(crate) struct RewardSection {
 pub(crate) struct GrpoSection {
     /// How token losses are added up: `grpo`, `bnpo`, `dr_grpo` or `dapo` (default, TRL).
     pub(crate) loss_type: LossType,
-    /// Level of the importance ratio: `sequence` (default; arXiv 2510.11278, GSPO) or `token` (TRL's
-    /// default).
+    /// Level of the importance ratio: `sequence` (default; arXiv 2510.11278, GSPO) or `token`
+    /// (TRL's default).
     pub(crate) importance_sampling_level: ImportanceSamplingLevel,
     /// Advantages are divided by the standard deviation of the `group` (default, TRL), of the
     /// `batch`, or by nothing (`none`, Dr. GRPO).

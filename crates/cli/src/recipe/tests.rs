@@ -180,7 +180,8 @@ fn overrides_meet_the_same_checks_and_the_last_one_wins() {
         ),
         (
             "run.seed=-1",
-            "recipe r.toml: invalid value: integer `-1`, expected a whole number from 0 in `run.seed`",
+            "recipe r.toml: invalid value: integer `-1`, expected a whole number from 0 in \
+             `run.seed`",
         ),
     ] {
         assert_eq!(complaint(SMALLEST, &[assignment]), expected);

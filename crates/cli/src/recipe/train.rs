@@ -70,8 +70,8 @@ pub(crate) struct QuestionSection {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PrincipleSection {
-    /// Constitution files (TOML, or JSON such as SAMI's), in which each principle has a positive and
-    /// its matched negatives; or built-in ones: `nano/verification`, `nano/citation`,
+    /// Constitution files (TOML, or JSON such as SAMI's), in which each principle has a positive
+    /// and its matched negatives; or built-in ones: `nano/verification`, `nano/citation`,
     /// `nano/patience`, `nano/goodness`. Required.
     pub(crate) files: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! What a person sees, all of it on standard error: live bars and colours on a terminal, plain lines
-//! elsewhere. Results for scripts go to standard output, through [`output`].
+//! What a person sees, all of it on standard error: live bars and colours on a terminal, plain
+//! lines elsewhere. Results for scripts go to standard output, through [`output`].
 
 mod bars;
 mod number;
