@@ -9,12 +9,12 @@ use std::ops::Range;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View, multiply, multiply_shared};
-use crate::vector::{exp, max, sum, vectorised};
+use crate::vector::{exp, max, sum_exp, vectorised};
 
 /// Rows of one block of logits, at most.
-const BLOCK_ROWS: usize = 128;
-/// Tokens of one chunk of the vocabulary in the forward.
-const CHUNK_FORWARD: usize = 1024;
+const BLOCK_ROWS: usize = 256;
+/// Tokens of one chunk of the vocabulary in the forward: a block of logits fits a core's cache.
+const CHUNK_FORWARD: usize = 512;
 /// Gradients in logits that the backward holds at a time.
 const GRADIENTS_MAX: usize = 1 << 21;
 
@@ -101,10 +101,10 @@ pub fn backward(
         .min(vocabulary.max(1));
     let block = block_rows(rows);
     let mut grad_logits = vec![0.0; rows * chunk];
-    let mut grad_weight = Some(grad_weight_dv.target());
     for first in (0..vocabulary).step_by(chunk) {
         let tokens = first..(first + chunk).min(vocabulary);
-        let grad_logits = &mut grad_logits[..rows * tokens.len()];
+        let count = tokens.len();
+        let grad_logits = &mut grad_logits[..rows * count];
         let weight = weight_dv.view().block(0..width, tokens.clone());
         let inputs = hidden_md
             .values()
@@ -113,39 +113,21 @@ pub fn backward(
         let sums = log_sum_exp_m
             .chunks(block)
             .zip(grad_logprobs_m.chunks(block));
-        let grads = grad_logits.chunks_mut(block * tokens.len());
-        let outputs = grads.zip(grad_hidden_md.values_mut().chunks_mut(block * width));
-        let parts = inputs.zip(sums).zip(outputs);
+        let parts = inputs.zip(sums).zip(grad_logits.chunks_mut(block * count));
         cpu.threads()
-            .for_each(parts, |(((hidden, targets), sums), (grad, grad_hidden))| {
-                multiply(
-                    View::new(hidden, width),
-                    weight,
-                    &mut Target::new(grad, tokens.len()),
-                    Mode::Write,
-                );
-                logits_to_gradients(grad, &tokens, targets, inverse_temperature, sums.0, sums.1);
-                let grad = View::new(grad, tokens.len());
-                multiply(
-                    grad,
-                    weight.transposed(),
-                    &mut Target::new(grad_hidden, width),
-                    Mode::Add,
-                );
+            .for_each(parts, |(((hidden, targets), (lse, grads)), logits)| {
+                let mut target = Target::new(logits, count);
+                multiply(View::new(hidden, width), weight, &mut target, Mode::Write);
+                logits_to_gradients(logits, &tokens, targets, inverse_temperature, lse, grads);
             });
-        let grad_weight_left = grad_weight.take().expect("tokens are left");
-        let (target, rest) = grad_weight_left.split_columns(tokens.len());
-        grad_weight = Some(rest);
-        let hidden = hidden_md.view().transposed();
-        let grad_logits = View::new(grad_logits, tokens.len());
-        multiply_shared(
-            cpu.threads(),
-            hidden,
-            grad_logits,
-            target,
-            Mode::Add,
-            |_, _| {},
-        );
+        let grad_logits = View::new(grad_logits, count);
+        let add = |a: View, b: View, target: Target| {
+            multiply_shared(cpu.threads(), a, b, target, Mode::Add, |_, _| {});
+        };
+        add(grad_logits, weight.transposed(), grad_hidden_md.target());
+        let (grad_weight, _) = grad_weight_dv.target().split_columns(tokens.end);
+        let (_, grad_weight) = grad_weight.split_columns(first);
+        add(hidden_md.view().transposed(), grad_logits, grad_weight);
     }
 }
 
@@ -166,7 +148,7 @@ fn expect_targets(targets: &[u32], rows: usize, vocabulary: usize) {
 
 /// Rows of one block, whatever the number of threads.
 fn block_rows(rows: usize) -> usize {
-    (rows / 16).clamp(16, BLOCK_ROWS)
+    (rows / 8).clamp(16, BLOCK_ROWS)
 }
 
 /// Scores some rows over the whole vocabulary.
@@ -214,26 +196,19 @@ fn score_block(
 }
 
 vectorised! {
-    /// Takes a chunk of logits into each row's maximum and sum of exponentials; the logits are
-    /// overwritten.
+    /// Takes a chunk of logits into each row's maximum and sum of exponentials.
     fn accumulate(
-        logits: &mut [f32],
+        logits: &[f32],
         tokens: usize,
         inverse_temperature: f32,
         greatest: &mut [f32],
         sums: &mut [f32],
     ) {
         let states = greatest.iter_mut().zip(sums);
-        for (logits, (greatest, total)) in logits.chunks_mut(tokens).zip(states) {
-            for x in logits.iter_mut() {
-                *x *= inverse_temperature;
-            }
+        for (logits, (greatest, sum)) in logits.chunks(tokens).zip(states) {
             let old = *greatest;
-            *greatest = max(logits).max(old);
-            for x in logits.iter_mut() {
-                *x = exp(*x - *greatest);
-            }
-            *total = *total * exp(old - *greatest) + sum(logits);
+            *greatest = old.max(max(logits) * inverse_temperature);
+            *sum = *sum * exp(old - *greatest) + sum_exp(logits, inverse_temperature, *greatest);
         }
     }
 

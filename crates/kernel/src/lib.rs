@@ -21,6 +21,7 @@ mod device;
 mod matrix;
 mod product;
 mod rms;
+mod tile;
 
 pub mod adamw;
 pub mod add;

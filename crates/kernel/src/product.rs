@@ -7,6 +7,7 @@ use gemm::Parallelism;
 
 use crate::matrix::Mode;
 use crate::threads::Threads;
+use crate::tile::multiply_small;
 
 /// A matrix to read: any two strides over a slice.
 #[derive(Clone, Copy)]
@@ -81,6 +82,20 @@ impl<'a> View<'a> {
         self.columns
     }
 
+    /// The distances from one row, and from one column, to the next.
+    pub(crate) fn strides(&self) -> (usize, usize) {
+        (self.row_stride, self.column_stride)
+    }
+
+    /// The first entry, once it is certain that the last one lies inside the slice.
+    pub(crate) fn checked_pointer(&self) -> *const f32 {
+        if self.rows > 0 && self.columns > 0 {
+            let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
+            assert!(last < self.values.len(), "a view beyond its values");
+        }
+        self.values.as_ptr()
+    }
+
     /// One row of a view that is not transposed.
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
         assert_eq!(
@@ -108,6 +123,21 @@ impl<'a> Target<'a> {
     /// The number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The number of columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The distance from one row to the next.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The first entry, through which the target's rows and columns may be written.
+    pub(crate) fn pointer(&mut self) -> *mut f32 {
+        self.pointer
     }
 
     /// One row.
@@ -193,9 +223,7 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
         b.rows,
         b.columns,
     );
-    a.expect_inside();
-    b.expect_inside();
-    // SAFETY: `expect_inside` bounds every entry read by its slice; the target holds its entries
+    // SAFETY: `checked_pointer` bounds every entry read by its slice; the target holds its entries
     // exclusively, so they overlap neither operand; `row` and `split_*` keep them in bounds.
     unsafe {
         gemm::gemm(
@@ -206,10 +234,10 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
             1,
             target.stride.cast_signed(),
             mode == Mode::Add,
-            a.values.as_ptr(),
+            a.checked_pointer(),
             a.column_stride.cast_signed(),
             a.row_stride.cast_signed(),
-            b.values.as_ptr(),
+            b.checked_pointer(),
             b.column_stride.cast_signed(),
             b.row_stride.cast_signed(),
             1.0,
@@ -222,16 +250,6 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
     }
 }
 
-impl View<'_> {
-    /// Asserts that the last entry lies inside the slice.
-    fn expect_inside(&self) {
-        if self.rows > 0 && self.columns > 0 {
-            let last = (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride;
-            assert!(last < self.values.len(), "a view beyond its values");
-        }
-    }
-}
-
 /// Rows or columns of one part of a divided product, at least.
 ///
 /// The product blocks outputs of at most 64 x 64 differently; parts stay above that, so that the
@@ -239,6 +257,8 @@ impl View<'_> {
 const EXTENT_MIN: usize = 96;
 /// Parts start at multiples of this, so that vectors stay full.
 const EXTENT_STEP: usize = 16;
+/// Rows of outputs at most, for which a weight is streamed rather than packed.
+const STREAMED_ROWS: usize = 32;
 /// Multiplications of one part that are worth a thread.
 const WORK_MIN: usize = 1 << 16;
 
@@ -257,14 +277,15 @@ pub(crate) fn multiply_shared(
         .count()
         .min(rows * columns * inner / WORK_MIN)
         .max(1);
+    let streamed = rows <= STREAMED_ROWS && b.column_stride == 1;
     let run = |rows: Range<usize>, columns: Range<usize>, mut target: Target| {
         before(&mut target, columns.clone());
-        multiply(
-            a.block(rows, 0..inner),
-            b.block(0..inner, columns),
-            &mut target,
-            mode,
-        );
+        let (a, b) = (a.block(rows, 0..inner), b.block(0..inner, columns));
+        if streamed {
+            multiply_small(a, b, &mut target, mode);
+        } else {
+            multiply(a, b, &mut target, mode);
+        }
     };
     if rows >= 2 * EXTENT_MIN {
         let ranges = ranges(rows, parts_max);

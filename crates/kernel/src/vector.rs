@@ -139,6 +139,21 @@ pub(crate) fn sum(x: &[f32]) -> f32 {
     fold(sums, |a, b| a + b) + rest.iter().sum::<f32>()
 }
 
+/// `Σ e^(xᵢ scale − shift)`.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(crate) fn sum_exp(x: &[f32], scale: f32, shift: f32) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for x in chunks {
+        for lane in 0..LANES {
+            sums[lane] += exp(x[lane] * scale - shift);
+        }
+    }
+    let rest: f32 = rest.iter().map(|x| exp(x * scale - shift)).sum();
+    fold(sums, |a, b| a + b) + rest
+}
+
 /// The greatest entry; NaN entries are passed over, and no entries give −∞.
 #[allow(clippy::inline_always)]
 #[inline(always)]

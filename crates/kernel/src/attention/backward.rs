@@ -6,11 +6,12 @@
 
 use std::ops::Range;
 
-use super::softmax::{Sight, key_blocks};
-use super::{Heads, Layout, QUERY_ROWS, pack};
+use super::softmax::{Sight, key_blocks, lanes};
+use super::{Heads, Layout, QUERY_ROWS, pack, scale, transpose};
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
-use crate::product::{Target, View, multiply};
+use crate::product::{Target, View};
+use crate::tile::multiply_small;
 use crate::vector::{dot, exp, vectorised};
 
 /// The gradients of one segment, for one key head.
@@ -126,10 +127,12 @@ fn backward_part(inputs: Inputs, part: &mut Part) {
             } else {
                 source.clone()
             };
-            let first = rows.start - own.start + 1;
             let queries = heads.queries();
             let sight = if last {
-                Sight::Causal { queries, first }
+                Sight::Causal {
+                    queries,
+                    last: rows.start - own.start,
+                }
             } else {
                 Sight::All
             };
@@ -182,7 +185,9 @@ fn add_up(layout: &Layout, size: usize, parts: &mut [Part]) {
 /// Some rows of queries of one key head, packed, and the gradient in them.
 struct Block {
     query: Vec<f32>,
+    query_t: Vec<f32>,
     grad_out: Vec<f32>,
+    grad_out_t: Vec<f32>,
     log_sum_exp: Vec<f32>,
     /// `Σ grad_out · out` of each query.
     inner: Vec<f32>,
@@ -199,17 +204,19 @@ impl Block {
         );
         let grad_out = pack(inputs.grad_out.block(rows.clone(), columns.clone()), 1.0);
         let heads_of = head * queries..(head + 1) * queries;
-        let log_sum_exp = pack(inputs.log_sum_exp.block(rows.clone(), heads_of), 1.0);
+        let mut log_sum_exp = pack(inputs.log_sum_exp.block(rows.clone(), heads_of), 1.0);
         let out = pack(inputs.out.block(rows, columns.clone()), 1.0);
+        log_sum_exp.resize(lanes(log_sum_exp.len()), 0.0);
         let mut inner = vec![0.0; log_sum_exp.len()];
-        inner_products(&grad_out, &out, &mut inner);
-        let grad_query = vec![0.0; query.len()];
+        inner_products(&grad_out, &out, heads.size, &mut inner);
         Block {
+            query_t: transpose(&query, heads.size),
+            grad_out_t: transpose(&grad_out, heads.size),
+            grad_query: vec![0.0; query.len()],
             query,
             grad_out,
             log_sum_exp,
             inner,
-            grad_query,
         }
     }
 
@@ -226,82 +233,68 @@ impl Block {
         [weights, slopes]: &mut [Vec<f32>; 2],
     ) {
         let Inputs { heads, qkv, .. } = inputs;
-        let (size, queries) = (heads.size, self.inner.len());
+        let (size, lanes) = (heads.size, self.inner.len());
+        let queries = self.query.len() / size;
         let key_columns = &heads.key_ranges(heads.query_columns())[head];
         let value_columns = &heads.value_ranges(heads.query_columns())[head];
-        let (query, grad_out) = (
-            View::new(&self.query, size),
-            View::new(&self.grad_out, size),
-        );
-        for block in key_blocks(rows.len()) {
-            let (keys, sight) = (block.len(), sight.after(block.start));
-            let at = rows.start + block.start..rows.start + block.end;
+        for keys in key_blocks(rows.len()) {
+            let first = sight.blind(keys.start);
+            let seeing = View::new(&self.query_t, lanes).block(0..size, first..lanes);
+            let grads = View::new(&self.grad_out_t, lanes).block(0..size, first..lanes);
+            let at = rows.start + keys.start..rows.start + keys.end;
             let key = qkv.block(at.clone(), key_columns.clone());
             let value = qkv.block(at, value_columns.clone());
-            weights.resize(queries * keys, 0.0);
-            slopes.resize(queries * keys, 0.0);
-            multiply(
-                query,
-                key.transposed(),
-                &mut Target::new(weights, keys),
-                Mode::Write,
-            );
-            multiply(
-                grad_out,
-                value.transposed(),
-                &mut Target::new(slopes, keys),
-                Mode::Write,
-            );
-            differentiate(weights, slopes, keys, sight, &self.log_sum_exp, &self.inner);
-            let (weights, slopes) = (View::new(weights, keys), View::new(slopes, keys));
-            let into = block.start * size..block.end * size;
+            let width = lanes - first;
+            weights.resize(keys.len() * width, 0.0);
+            slopes.resize(keys.len() * width, 0.0);
+            multiply_small(key, seeing, &mut Target::new(weights, width), Mode::Write);
+            multiply_small(value, grads, &mut Target::new(slopes, width), Mode::Write);
+            let state = (&self.log_sum_exp[first..], &self.inner[first..]);
+            differentiate(weights, slopes, keys.start, sight, first, state);
+            let all = 0..keys.len();
+            let weights = View::new(weights, width).block(all.clone(), 0..queries - first);
+            let slopes = View::new(slopes, width).block(all, 0..queries - first);
+            let query = View::new(&self.query[first * size..], size);
+            let grad_out = View::new(&self.grad_out[first * size..], size);
+            let into = keys.start * size..keys.end * size;
             let mut grad_key = Target::new(&mut grad_keys[into.clone()], size);
             let mut grad_value = Target::new(&mut grad_values[into], size);
-            multiply(weights.transposed(), grad_out, &mut grad_value, Mode::Add);
-            multiply(slopes.transposed(), query, &mut grad_key, Mode::Add);
-            multiply(
-                slopes,
-                key,
-                &mut Target::new(&mut self.grad_query, size),
-                Mode::Add,
-            );
+            let mut grad_query = Target::new(&mut self.grad_query[first * size..], size);
+            multiply_small(weights, grad_out, &mut grad_value, Mode::Add);
+            multiply_small(slopes, query, &mut grad_key, Mode::Add);
+            multiply_small(slopes.transposed(), key, &mut grad_query, Mode::Add);
         }
     }
 }
 
 vectorised! {
-    /// Turns scores into weights, and gradients in weights into gradients in scores.
+    /// Turns scores into weights, and gradients in weights into gradients in scores, for the keys
+    /// from `start` on and the queries from `first` on.
     fn differentiate(
         weights: &mut [f32],
         slopes: &mut [f32],
-        keys: usize,
+        start: usize,
         sight: Sight,
-        log_sum_exp: &[f32],
-        inner: &[f32],
+        first: usize,
+        state: (&[f32], &[f32]),
     ) {
-        let rows = weights.chunks_mut(keys).zip(slopes.chunks_mut(keys));
-        let states = log_sum_exp.iter().zip(inner);
-        for (index, ((weights, slopes), (lse, inner))) in rows.zip(states).enumerate() {
-            let seen = sight.of(index, keys);
-            weights[seen..].fill(0.0);
-            slopes[seen..].fill(0.0);
-            for (weight, slope) in weights[..seen].iter_mut().zip(&mut slopes[..seen]) {
+        let (log_sum_exp, inner) = state;
+        let lanes = inner.len();
+        let rows = weights.chunks_mut(lanes).zip(slopes.chunks_mut(lanes));
+        for (key, (weights, slopes)) in rows.enumerate() {
+            let blind = sight.blind(start + key) - first;
+            weights[..blind].fill(f32::NEG_INFINITY);
+            let states = log_sum_exp.iter().zip(inner);
+            for ((weight, slope), (lse, inner)) in weights.iter_mut().zip(slopes).zip(states) {
                 *weight = exp(*weight - lse);
                 *slope = *weight * (*slope - inner);
             }
         }
     }
 
-    fn inner_products(a: &[f32], b: &[f32], products: &mut [f32]) {
-        let size = a.len() / products.len();
+    fn inner_products(a: &[f32], b: &[f32], size: usize, products: &mut [f32]) {
         for ((a, b), product) in a.chunks(size).zip(b.chunks(size)).zip(products) {
             *product = dot(a, b);
-        }
-    }
-
-    fn scale(x: &[f32], by: f32, y: &mut [f32]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = x * by;
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::forward::divide;
 use super::softmax::{Sight, Softmax};
-use super::{Heads, pack};
+use super::{Heads, pack, transpose};
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::product::{Target, View};
@@ -88,27 +87,21 @@ fn cached_part(
 ) {
     let (queries, size) = (heads.queries(), heads.size);
     let query = pack(query, heads.scale());
-    let query = View::new(&query, size);
     let (key_columns, value_columns) = (&heads.key_ranges(0)[head], &heads.value_ranges(0)[head]);
-    let mut softmax = Softmax::new(query.rows(), size);
-    let mut attend = |range: Range<usize>, keys: &Range<usize>| {
+    let attend = |softmax: &mut Softmax, query: &[f32], keys: &Range<usize>| {
+        let query_t = transpose(query, size);
         let key = cache.block(keys.clone(), key_columns.clone());
         let value = cache.block(keys.clone(), value_columns.clone());
-        softmax.attend(
-            range.clone(),
-            query.block(range, 0..size),
-            key,
-            value,
-            Sight::All,
-        );
+        let query_t = View::new(&query_t, query_t.len() / size);
+        softmax.attend(query_t, key, value, Sight::All);
     };
-    attend(0..query.rows(), &spans[0].shared);
-    for (row, spans) in spans.iter().enumerate() {
-        attend(row * queries..(row + 1) * queries, &spans.own);
+    let mut shared = Softmax::new(spans.len() * queries, size);
+    if !spans[0].shared.is_empty() {
+        attend(&mut shared, &query, &spans[0].shared);
     }
-    for row in 0..spans.len() {
-        let at = row * queries..(row + 1) * queries;
-        let values = &softmax.values[at.start * size..at.end * size];
-        divide(values, &softmax.sums[at], out.row(row));
+    for (row, (spans, query)) in spans.iter().zip(query.chunks(queries * size)).enumerate() {
+        let mut own = shared.part(row * queries..(row + 1) * queries);
+        attend(&mut own, query, &spans.own);
+        own.write_values(0..queries, out.row(row));
     }
 }

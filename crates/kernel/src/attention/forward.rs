@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use super::softmax::{Sight, Softmax};
-use super::{Heads, Layout, QUERY_ROWS, pack};
+use super::{Heads, Layout, QUERY_ROWS, pack, transpose};
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::product::{Target, View};
-use crate::vector::vectorised;
 
 /// A block of rows of one segment, for the query heads of one key head.
 struct Part<'a> {
@@ -78,20 +77,16 @@ fn parts<'a>(
 
 fn forward_part(layout: &Layout, heads: &Heads, qkv: View, mut part: Part) {
     let (rows, head, queries, size) = (part.rows, part.head, heads.queries(), heads.size);
-    let query = pack(
-        qkv.block(rows.clone(), heads.query_ranges()[head].clone()),
-        heads.scale(),
-    );
-    let query = View::new(&query, size);
+    let query = qkv.block(rows.clone(), heads.query_ranges()[head].clone());
+    let query_t = transpose(&pack(query, heads.scale()), size);
+    let query_t = View::new(&query_t, query_t.len() / size);
     let key_columns = &heads.key_ranges(heads.query_columns())[head];
     let value_columns = &heads.value_ranges(heads.query_columns())[head];
     let mut softmax = Softmax::new(rows.len() * queries, size);
     let mut attend = |keys: Range<usize>, sight: Sight| {
-        let (key, value) = (
-            qkv.block(keys.clone(), key_columns.clone()),
-            qkv.block(keys, value_columns.clone()),
-        );
-        softmax.attend(0..query.rows(), query, key, value, sight);
+        let key = qkv.block(keys.clone(), key_columns.clone());
+        let value = qkv.block(keys, value_columns.clone());
+        softmax.attend(query_t, key, value, sight);
     };
     let segments = layout.segments();
     for ancestor in layout.ancestors(part.segment) {
@@ -102,29 +97,12 @@ fn forward_part(layout: &Layout, heads: &Heads, qkv: View, mut part: Part) {
         start..rows.end,
         Sight::Causal {
             queries,
-            first: rows.start - start + 1,
+            last: rows.start - start,
         },
     );
     for row in 0..rows.len() {
-        let seen = row * queries..(row + 1) * queries;
-        let values = &softmax.values[row * queries * size..][..queries * size];
-        divide(values, &softmax.sums[seen.clone()], part.out.row(row));
-        for (query, lse) in seen.zip(part.log_sum_exp.row(row)) {
-            *lse = softmax.greatest[query] + softmax.sums[query].ln();
-        }
-    }
-}
-
-vectorised! {
-    /// Divides the weighted values of each head by the head's sum of weights.
-    pub(super) fn divide(values: &[f32], sums: &[f32], out: &mut [f32]) {
-        let size = values.len() / sums.len();
-        let heads = values.chunks(size).zip(out.chunks_mut(size));
-        for ((values, out), sum) in heads.zip(sums) {
-            let inverse = 1.0 / sum;
-            for (out, value) in out.iter_mut().zip(values) {
-                *out = value * inverse;
-            }
-        }
+        let heads = row * queries..(row + 1) * queries;
+        softmax.write_values(heads.clone(), part.out.row(row));
+        softmax.write_log_sums(heads, part.log_sum_exp.row(row));
     }
 }

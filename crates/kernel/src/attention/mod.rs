@@ -25,12 +25,10 @@ pub use layout::{Layout, Segment};
 use std::ops::Range;
 
 use crate::product::View;
+use crate::vector::vectorised;
 
 /// Rows of queries that are computed together.
 const QUERY_ROWS: usize = 64;
-/// Keys of one block of scores; a multiple of `QUERY_ROWS`, so that a block of queries meets the
-/// diagonal in one block of keys.
-const KEY_ROWS: usize = 128;
 
 /// The heads of the fused query|key|value matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +93,38 @@ fn ranges(start: usize, width: usize, count: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// A copy of the rows of a view without gaps, times `scale`: the heads of a row become rows.
-fn pack(view: View, scale: f32) -> Vec<f32> {
-    let mut packed = Vec::with_capacity(view.rows() * view.columns());
-    for row in 0..view.rows() {
-        packed.extend(view.row(row).iter().map(|x| x * scale));
+/// A copy of the rows of a view without gaps, times `by`: the heads of a row become rows.
+fn pack(view: View, by: f32) -> Vec<f32> {
+    let mut packed = vec![0.0; view.rows() * view.columns()];
+    for (row, packed) in packed.chunks_mut(view.columns()).enumerate() {
+        scale(view.row(row), by, packed);
     }
     packed
+}
+
+/// The transpose of packed rows, `[size, lanes]`, with zeros in the lanes that are left over.
+fn transpose(packed: &[f32], size: usize) -> Vec<f32> {
+    let lanes = softmax::lanes(packed.len() / size);
+    let mut transposed = vec![0.0; size * lanes];
+    transpose_into(packed, size, &mut transposed, lanes);
+    transposed
+}
+
+vectorised! {
+    fn scale(x: &[f32], by: f32, y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = x * by;
+        }
+    }
+
+    fn transpose_into(packed: &[f32], size: usize, transposed: &mut [f32], lanes: usize) {
+        for (block, packed) in packed.chunks(size * softmax::VECTOR).enumerate() {
+            for (i, transposed) in transposed.chunks_mut(lanes).enumerate() {
+                let vector = &mut transposed[block * softmax::VECTOR..][..softmax::VECTOR];
+                for (entry, row) in vector.iter_mut().zip(packed.chunks_exact(size)) {
+                    *entry = row[i];
+                }
+            }
+        }
+    }
 }

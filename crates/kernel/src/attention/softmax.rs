@@ -1,55 +1,58 @@
-//! Softmax over blocks of keys that come one after another.
+//! Softmax over blocks of keys that come one after another, with the queries side by side in the
+//! lanes of vectors: a row of scores belongs to a key, a column to a query.
 
 use std::ops::Range;
 
-use super::KEY_ROWS;
 use crate::matrix::Mode;
-use crate::product::{Target, View, multiply};
-use crate::vector::{exp, max, sum, vectorised};
+use crate::product::{Target, View};
+use crate::tile::multiply_small;
+use crate::vector::{exp, vectorised};
+
+/// Keys of one block of scores.
+const KEY_ROWS: usize = 32;
+/// Lanes are padded to a multiple of this.
+pub(super) const VECTOR: usize = 16;
 
 /// What has been seen by each query: the greatest score, the sum of exponentials relative to it,
 /// and the values weighted by those exponentials.
+#[derive(Clone)]
 pub(super) struct Softmax {
-    pub(super) greatest: Vec<f32>,
-    pub(super) sums: Vec<f32>,
-    pub(super) values: Vec<f32>,
+    queries: usize,
     size: usize,
+    greatest: Vec<f32>,
+    sums: Vec<f32>,
+    values: Vec<f32>,
+    shrinks: Vec<f32>,
     scores: Vec<f32>,
 }
 
-/// How many keys of a block each query sees.
+/// Which keys the queries see.
 #[derive(Clone, Copy)]
 pub(super) enum Sight {
     /// All of them.
     All,
-    /// Queries come `queries` heads a row; the first row sees `first` keys, each next row one
-    /// more.
-    Causal { queries: usize, first: usize },
+    /// Queries come `queries` heads a row; the first row sees the keys up to `last`, each next
+    /// row one more.
+    Causal { queries: usize, last: usize },
 }
 
 impl Sight {
-    /// The number of keys, of `keys`, that the query `index` sees.
+    /// The number of queries, from the first on, that do not see this key.
     #[inline]
-    pub(super) fn of(self, index: usize, keys: usize) -> usize {
+    pub(super) fn blind(self, key: usize) -> usize {
         match self {
-            Sight::All => keys,
-            Sight::Causal { queries, first } => keys.min(first + index / queries),
-        }
-    }
-
-    /// The same sight of a block that starts `skipped` keys later.
-    pub(super) fn after(self, skipped: usize) -> Sight {
-        match self {
-            Sight::All => Sight::All,
-            Sight::Causal { queries, first } => Sight::Causal {
-                queries,
-                first: first - skipped,
-            },
+            Sight::All => 0,
+            Sight::Causal { queries, last } => key.saturating_sub(last) * queries,
         }
     }
 }
 
-/// Ranges of at most [`KEY_ROWS`] that tile `0..keys`.
+/// The number of lanes for this many queries.
+pub(super) fn lanes(queries: usize) -> usize {
+    queries.next_multiple_of(VECTOR)
+}
+
+/// Ranges of keys that tile `0..keys`, one for each block of scores.
 pub(super) fn key_blocks(keys: usize) -> impl Iterator<Item = Range<usize>> {
     (0..keys)
         .step_by(KEY_ROWS)
@@ -59,81 +62,120 @@ pub(super) fn key_blocks(keys: usize) -> impl Iterator<Item = Range<usize>> {
 impl Softmax {
     /// Nothing seen yet, for this many queries of `size` entries.
     pub(super) fn new(queries: usize, size: usize) -> Softmax {
+        let lanes = lanes(queries);
         Softmax {
-            greatest: vec![f32::NEG_INFINITY; queries],
-            sums: vec![0.0; queries],
-            values: vec![0.0; queries * size],
+            queries,
             size,
-            scores: Vec::new(),
+            greatest: vec![f32::NEG_INFINITY; lanes],
+            sums: vec![0.0; lanes],
+            values: vec![0.0; queries * size],
+            shrinks: vec![0.0; lanes],
+            scores: vec![0.0; KEY_ROWS * lanes],
         }
     }
 
-    /// Shows keys and values to the scaled queries of a range of this softmax.
-    pub(super) fn attend(
-        &mut self,
-        range: Range<usize>,
-        query: View,
-        key: View,
-        value: View,
-        sight: Sight,
-    ) {
-        let (queries, size) = (range.len(), self.size);
-        let values = &mut self.values[range.start * size..range.end * size];
-        let (greatest, sums) = (&mut self.greatest[range.clone()], &mut self.sums[range]);
+    /// What some of the queries have seen.
+    pub(super) fn part(&self, queries: Range<usize>) -> Softmax {
+        let mut part = Softmax::new(queries.len(), self.size);
+        let values = queries.start * self.size..queries.end * self.size;
+        part.values.copy_from_slice(&self.values[values]);
+        part.greatest[..queries.len()].copy_from_slice(&self.greatest[queries.clone()]);
+        part.sums[..queries.len()].copy_from_slice(&self.sums[queries]);
+        part
+    }
+
+    /// Shows keys and values to the queries, which come scaled, as `[size, lanes]`.
+    pub(super) fn attend(&mut self, query_t: View, key: View, value: View, sight: Sight) {
+        let (lanes, size) = (self.greatest.len(), self.size);
         for block in key_blocks(key.rows()) {
-            let (keys, sight) = (block.len(), sight.after(block.start));
-            let (key, value) = (
+            let first = sight.blind(block.start);
+            let scores = &mut self.scores[..block.len() * (lanes - first)];
+            let mut target = Target::new(scores, lanes - first);
+            let query_t = query_t.block(0..size, first..lanes);
+            multiply_small(
                 key.block(block.clone(), 0..size),
-                value.block(block, 0..size),
-            );
-            if self.scores.len() < queries * keys {
-                self.scores.resize(queries * keys, 0.0);
-            }
-            let scores = &mut self.scores[..queries * keys];
-            multiply(
-                query,
-                key.transposed(),
-                &mut Target::new(scores, keys),
+                query_t,
+                &mut target,
                 Mode::Write,
             );
-            accumulate(scores, keys, sight, greatest, sums, values);
-            multiply(
-                View::new(scores, keys),
-                value,
-                &mut Target::new(values, size),
-                Mode::Add,
-            );
+            let state = State {
+                greatest: &mut self.greatest[first..],
+                sums: &mut self.sums[first..],
+                shrinks: &mut self.shrinks[first..],
+                values: &mut self.values[first * size..],
+                size,
+            };
+            accumulate(scores, block.start, sight, first, state);
+            let weights = View::new(scores, lanes - first).transposed();
+            let weights = weights.block(0..self.queries - first, 0..block.len());
+            let mut values = Target::new(&mut self.values[first * size..], size);
+            multiply_small(weights, value.block(block, 0..size), &mut values, Mode::Add);
+        }
+    }
+
+    /// The attention's output of some queries, side by side.
+    pub(super) fn write_values(&self, queries: Range<usize>, out: &mut [f32]) {
+        let values = &self.values[queries.start * self.size..queries.end * self.size];
+        divide(values, &self.sums[queries], out);
+    }
+
+    /// The logarithm of the sum of exponentials of some queries' scores.
+    pub(super) fn write_log_sums(&self, queries: Range<usize>, out: &mut [f32]) {
+        for (query, out) in queries.zip(out) {
+            *out = self.greatest[query] + self.sums[query].ln();
         }
     }
 }
 
+/// The state of the queries that a block of keys meets.
+struct State<'a> {
+    greatest: &'a mut [f32],
+    sums: &'a mut [f32],
+    shrinks: &'a mut [f32],
+    values: &'a mut [f32],
+    size: usize,
+}
+
 vectorised! {
-    /// Takes a block of scores into the state of each query and turns it into weights.
-    fn accumulate(
-        scores: &mut [f32],
-        keys: usize,
-        sight: Sight,
-        greatest: &mut [f32],
-        sums: &mut [f32],
-        values: &mut [f32],
-    ) {
-        let size = values.len() / sums.len();
-        let states = greatest.iter_mut().zip(sums).zip(values.chunks_mut(size));
-        let rows = scores.chunks_mut(keys).zip(states);
-        for (index, (scores, ((greatest, total), values))) in rows.enumerate() {
-            let (seen, unseen) = scores.split_at_mut(sight.of(index, keys));
-            unseen.fill(0.0);
-            let old = *greatest;
-            *greatest = max(seen).max(old);
-            for score in seen.iter_mut() {
-                *score = exp(*score - *greatest);
+    /// Takes a block of scores, of the keys from `start` on and the queries from `first` on, into
+    /// the state and turns it into weights.
+    fn accumulate(scores: &mut [f32], start: usize, sight: Sight, first: usize, state: State) {
+        let State { greatest, sums, shrinks, values, size } = state;
+        let lanes = greatest.len();
+        shrinks.copy_from_slice(greatest);
+        for (key, scores) in scores.chunks_mut(lanes).enumerate() {
+            scores[..sight.blind(start + key) - first].fill(f32::NEG_INFINITY);
+            for (greatest, score) in greatest.iter_mut().zip(scores) {
+                *greatest = if *score > *greatest { *score } else { *greatest };
             }
-            let shrink = exp(old - *greatest);
-            *total = *total * shrink + sum(seen);
-            if *greatest > old && old > f32::NEG_INFINITY {
+        }
+        for ((shrink, greatest), sum) in shrinks.iter_mut().zip(&*greatest).zip(&mut *sums) {
+            *shrink = exp(*shrink - greatest);
+            *sum *= *shrink;
+        }
+        for scores in scores.chunks_mut(lanes) {
+            for (score, (greatest, sum)) in scores.iter_mut().zip(greatest.iter().zip(&mut *sums)) {
+                *score = exp(*score - greatest);
+                *sum += *score;
+            }
+        }
+        for (values, shrink) in values.chunks_mut(size).zip(shrinks) {
+            if *shrink < 1.0 {
                 for value in values {
-                    *value *= shrink;
+                    *value *= *shrink;
                 }
+            }
+        }
+    }
+
+    /// Divides the weighted values of each query by the query's sum of weights.
+    fn divide(values: &[f32], sums: &[f32], out: &mut [f32]) {
+        let size = values.len() / sums.len();
+        let queries = values.chunks(size).zip(out.chunks_mut(size));
+        for ((values, out), sum) in queries.zip(sums) {
+            let inverse = 1.0 / sum;
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = value * inverse;
             }
         }
     }

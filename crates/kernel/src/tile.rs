@@ -1,0 +1,287 @@
+//! Products of small or streamed matrices, summed in registers, without packing.
+//!
+//! A product by [`crate::product::multiply`] first copies its operands into an order that suits
+//! large ones. Attention's blocks are too small for that to pay, and the weights of a decoding
+//! step are read once: here each tile of the output stays in registers while a few rows of the
+//! right operand stream by.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+};
+
+use crate::matrix::Mode;
+use crate::product::{Target, View};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::Width;
+
+/// Rows of the right operand that are taken into all tiles before the next ones are read: so
+/// few that their pages stay known to the processor.
+const DEPTH: usize = 64;
+
+/// The operands of a product, as pointers and strides.
+#[derive(Clone, Copy)]
+struct Product {
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    x: *const f32,
+    x_row: usize,
+    x_column: usize,
+    w: *const f32,
+    w_row: usize,
+    y: *mut f32,
+    y_row: usize,
+    add: bool,
+}
+
+/// `target = x w`, or `target += x w`, on the calling thread; the rows of `w` must be contiguous.
+///
+/// Each entry is one chain of fused multiplications and additions in the order of the inner
+/// dimension, whatever the tile, so that cutting rows or columns does not change a bit.
+pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode) {
+    let (rows, columns, y_row) = (target.rows(), target.columns(), target.stride());
+    let shapes = (x.rows(), w.rows(), w.columns());
+    assert_eq!(
+        shapes,
+        (rows, x.columns(), columns),
+        "a product into {rows} x {columns}"
+    );
+    let ((x_row, x_column), (w_row, w_column)) = (x.strides(), w.strides());
+    assert_eq!(
+        w_column, 1,
+        "the right operand of a small product is transposed"
+    );
+    let product = Product {
+        rows,
+        columns,
+        depth: x.columns(),
+        x: x.checked_pointer(),
+        x_row,
+        x_column,
+        w: w.checked_pointer(),
+        w_row,
+        y: target.pointer(),
+        y_row,
+        add: mode == Mode::Add,
+    };
+    product.run();
+}
+
+/// Some floats of one register.
+///
+/// The methods need the processor features of their implementation; they are inlined into
+/// functions compiled for those.
+trait Vector: Copy {
+    const LANES: usize;
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// `self + a b`, rounded once.
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+}
+
+macro_rules! vector {
+    ($type:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        #[allow(clippy::inline_always)]
+        impl Vector for $type {
+            const LANES: usize = $lanes;
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> Self {
+                // SAFETY: the caller has the feature.
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                // SAFETY: the caller has the feature and vouches for the lanes.
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                // SAFETY: as above.
+                unsafe { $store(to, self) }
+            }
+            #[inline(always)]
+            unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                // SAFETY: the caller has the feature.
+                unsafe { $fma(a, b, self) }
+            }
+        }
+    };
+}
+
+vector!(
+    __m512,
+    16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_fmadd_ps
+);
+vector!(
+    __m256,
+    8,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_fmadd_ps
+);
+
+/// Arrays, which become registers where the processor has any.
+#[allow(clippy::inline_always)]
+impl<const N: usize> Vector for [f32; N] {
+    const LANES: usize = N;
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        [x; N]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller vouches for the lanes; an array has the alignment of its entries.
+        unsafe { *from.cast() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { *to.cast() = self }
+    }
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        std::array::from_fn(|lane| a[lane].mul_add(b[lane], self[lane]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn run_avx512(product: Product) {
+    // SAFETY: a product's pointers are valid for its shape and strides.
+    unsafe { product.by_depth::<__m512, 8>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2(product: Product) {
+    // SAFETY: as above.
+    unsafe { product.by_depth::<__m256, 4>() }
+}
+
+// The steps are inlined into the functions above and compiled for their features; plain counted
+// loops are what the compiler unrolls into registers.
+#[allow(clippy::inline_always, clippy::needless_range_loop)]
+impl Product {
+    fn run(self) {
+        #[cfg(target_arch = "x86_64")]
+        match Width::of_processor() {
+            // SAFETY: the processor has the features.
+            Width::Avx512 => return unsafe { run_avx512(self) },
+            // SAFETY: as above.
+            Width::Avx2 => return unsafe { run_avx2(self) },
+            Width::Baseline => {}
+        }
+        // SAFETY: a product's pointers are valid for its shape and strides.
+        unsafe { self.by_depth::<[f32; 4], 4>() }
+    }
+
+    /// The product, in tiles of `R` rows and two vectors.
+    ///
+    /// # Safety
+    /// The pointers must be valid for the product's rows, columns and depth at its strides, and
+    /// nothing else may hold the entries of `y`. So also below.
+    #[inline(always)]
+    unsafe fn by_depth<V: Vector, const R: usize>(self) {
+        let mut from = 0;
+        while from == 0 || from < self.depth {
+            // SAFETY: `from` lies inside the depth, or is 0; so does the part.
+            unsafe {
+                let part = Product {
+                    depth: DEPTH.min(self.depth - from),
+                    x: self.x.add(from * self.x_column),
+                    w: self.w.add(from * self.w_row),
+                    add: self.add || from > 0,
+                    ..self
+                };
+                part.by_columns::<V, R>();
+            }
+            from += DEPTH;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn by_columns<V: Vector, const R: usize>(self) {
+        let mut column = 0;
+        // SAFETY: each strip takes columns that are left.
+        unsafe {
+            while column + 2 * V::LANES <= self.columns {
+                self.strip::<V, R, 2>(column);
+                column += 2 * V::LANES;
+            }
+            while column + V::LANES <= self.columns {
+                self.strip::<V, R, 1>(column);
+                column += V::LANES;
+            }
+            while column < self.columns {
+                self.strip::<[f32; 1], R, 1>(column);
+                column += 1;
+            }
+        }
+    }
+
+    /// All rows of `C` vectors of columns.
+    #[inline(always)]
+    unsafe fn strip<V: Vector, const R: usize, const C: usize>(self, column: usize) {
+        let mut row = 0;
+        // SAFETY: each tile takes rows that are left.
+        unsafe {
+            while row + R <= self.rows {
+                self.tile::<V, R, C>(row, column);
+                row += R;
+            }
+            while row + 3 <= self.rows {
+                self.tile::<V, 3, C>(row, column);
+                row += 3;
+            }
+            while row < self.rows {
+                self.tile::<V, 1, C>(row, column);
+                row += 1;
+            }
+        }
+    }
+
+    /// `R` rows of `C` vectors, in registers.
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const R: usize, const C: usize>(self, row: usize, column: usize) {
+        // SAFETY: rows and columns of the tile lie inside the product, whose pointers are valid.
+        unsafe {
+            let y = self.y.add(row * self.y_row + column);
+            let x = self.x.add(row * self.x_row);
+            let w = self.w.add(column);
+            let mut sums = [[V::splat(0.0); C]; R];
+            if self.add {
+                for r in 0..R {
+                    for c in 0..C {
+                        sums[r][c] = V::load(y.add(r * self.y_row + c * V::LANES));
+                    }
+                }
+            }
+            for k in 0..self.depth {
+                let mut vectors = [V::splat(0.0); C];
+                for c in 0..C {
+                    vectors[c] = V::load(w.add(k * self.w_row + c * V::LANES));
+                }
+                for r in 0..R {
+                    let x = V::splat(*x.add(r * self.x_row + k * self.x_column));
+                    for c in 0..C {
+                        sums[r][c] = sums[r][c].add_product(x, vectors[c]);
+                    }
+                }
+            }
+            for r in 0..R {
+                for c in 0..C {
+                    sums[r][c].store(y.add(r * self.y_row + c * V::LANES));
+                }
+            }
+        }
+    }
+}
