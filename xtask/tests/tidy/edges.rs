@@ -44,7 +44,6 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "transport",
             "information",
             "policy",
-            "kernel",
             "objective",
             "rollout",
             "principle",
