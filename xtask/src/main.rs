@@ -1,21 +1,34 @@
-//! Automation of the workspace: `cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]`
-//! writes the data of the built-in model.
+//! Automation of the workspace.
 //!
-//! The tidy tests beside this binary hold the rules of the house; `cargo test -p xtask` runs them.
+//! `cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]` writes the data of the built-in
+//! model. `cargo xtask arms --out DIR [--seeds 3]` compares the four arms of the objective on the
+//! built-in run. The tidy tests beside this binary hold the rules of the house;
+//! `cargo test -p xtask` runs them.
 
+mod arms;
 mod nano;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]";
+const USAGE: &str = "usage: cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]
+       cargo xtask arms --out DIR [--seeds 3]";
+
+/// The program that `cargo build --release` makes.
+const PROGRAM: &str = "target/release/enigma";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct NanoData {
-    out: PathBuf,
-    seed: u64,
-    rows: usize,
+enum Command {
+    NanoData {
+        out: PathBuf,
+        seed: u64,
+        rows: usize,
+    },
+    Arms {
+        out: PathBuf,
+        seeds: u64,
+    },
 }
 
 #[expect(
@@ -32,9 +45,16 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match nano::write(&asked.out, asked.seed, asked.rows) {
-        Ok(design) => {
-            println!("{:#}", serde_json::json!(design));
+    let done = match asked {
+        Command::NanoData { out, seed, rows } => nano_data(&out, seed, rows),
+        Command::Arms { out, seeds } => {
+            let said = &mut |line: &str| eprintln!("{line}");
+            arms::compare(PROGRAM, &out, seeds, said).map_err(|error| error.to_string())
+        }
+    };
+    match done {
+        Ok(text) => {
+            println!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -44,17 +64,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(arguments: &[String]) -> Result<NanoData, String> {
+fn nano_data(out: &Path, seed: u64, rows: usize) -> Result<String, String> {
+    let design = nano::write(out, seed, rows).map_err(|error| error.to_string())?;
+    Ok(format!("{:#}", serde_json::json!(design)))
+}
+
+fn parse(arguments: &[String]) -> Result<Command, String> {
     let (command, options) = arguments.split_first().ok_or("no command given")?;
-    if command != "nano-data" {
-        return Err(format!("unknown command `{command}`"));
-    }
+    let known: &[&str] = match command.as_str() {
+        "nano-data" => &["--out", "--seed", "--rows"],
+        "arms" => &["--out", "--seeds"],
+        _ => return Err(format!("unknown command `{command}`")),
+    };
     let mut out = None;
-    let (mut seed, mut rows) = (1, 110_000);
+    let (mut seed, mut rows, mut seeds) = (1, 110_000, 3);
     for pair in options.chunks(2) {
         let [name, value] = pair else {
             return Err(format!("`{}` has no value", pair[0]));
         };
+        if !known.contains(&name.as_str()) {
+            return Err(format!("unknown option `{name}`"));
+        }
         let number = || {
             value
                 .parse()
@@ -63,31 +93,40 @@ fn parse(arguments: &[String]) -> Result<NanoData, String> {
         match name.as_str() {
             "--out" => out = Some(PathBuf::from(value)),
             "--seed" => seed = number()?,
-            "--rows" => rows = number()? as usize,
-            _ => return Err(format!("unknown option `{name}`")),
+            "--seeds" => seeds = number()?,
+            _ => rows = number()? as usize,
         }
     }
     let out = out.ok_or("--out is missing")?;
-    Ok(NanoData { out, seed, rows })
+    Ok(match command.as_str() {
+        "arms" => Command::Arms { out, seeds },
+        _ => Command::NanoData { out, seed, rows },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(line: &str, expected: Result<NanoData, &str>) {
+    fn check(line: &str, expected: Result<Command, &str>) {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         assert_eq!(parse(&arguments), expected.map_err(str::to_owned), "{line}");
     }
 
     #[test]
     fn arguments_become_a_plan_or_name_their_mistake() {
-        let plan = NanoData {
+        let plan = Command::NanoData {
             out: PathBuf::from("x"),
             seed: 3,
             rows: 10,
         };
         check("nano-data --rows 10 --seed 3 --out x", Ok(plan));
+        let arms = Command::Arms {
+            out: PathBuf::from("x"),
+            seeds: 2,
+        };
+        check("arms --seeds 2 --out x", Ok(arms));
+        check("arms --rows 2 --out x", Err("unknown option `--rows`"));
         check("", Err("no command given"));
         check("data", Err("unknown command `data`"));
         check("nano-data --seed 3", Err("--out is missing"));

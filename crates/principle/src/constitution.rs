@@ -54,24 +54,6 @@ pub struct Mismatch {
 }
 
 impl Constitution {
-    /// The `k` system texts that are told apart: first every principle in its positive form, then,
-    /// for each negative of each principle, the same text with that one principle negated.
-    ///
-    /// One principle stands as it is; several are numbered lines. `k` is one more than the number
-    /// of negatives. \[ours\], after SAMI, whose negatives also turn one line and leave the others
-    /// (Fränken et al., arXiv 2404.14313).
-    pub fn texts(&self) -> Vec<String> {
-        let negated = self
-            .principles
-            .iter()
-            .enumerate()
-            .flat_map(|(index, principle)| {
-                let texts = principle.negatives.iter();
-                texts.map(move |negative| self.text(Some((index, negative))))
-            });
-        std::iter::once(self.text(None)).chain(negated).collect()
-    }
-
     /// The negatives whose length in characters differs from their positive's by more than
     /// [`LENGTH_TOLERANCE`].
     pub fn mismatches(&self) -> Vec<Mismatch> {
@@ -92,22 +74,6 @@ impl Constitution {
         };
         self.principles.iter().flat_map(of_principle).collect()
     }
-
-    /// The whole text, with the principle of this index replaced.
-    fn text(&self, negated: Option<(usize, &str)>) -> String {
-        let text = |index: usize| match negated {
-            Some((replaced, negative)) if replaced == index => negative,
-            _ => &self.principles[index].positive,
-        };
-        if self.principles.len() == 1 {
-            return text(0).to_owned();
-        }
-        let line = |index| format!("{}. {}", index + 1, text(index));
-        (0..self.principles.len())
-            .map(line)
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
 }
 
 #[cfg(test)]
@@ -122,28 +88,6 @@ mod tests {
             negatives: negatives.iter().map(|&text| text.to_owned()).collect(),
             identifiers: None,
         }
-    }
-
-    #[test]
-    fn each_negative_turns_one_principle_and_leaves_the_others() {
-        let principles = vec![
-            principle("a", "Verify.", &["Skip it.", "Hurry."]),
-            principle("b", "Cite.", &["Omit."]),
-        ];
-        let expected = [
-            "1. Verify.\n2. Cite.",
-            "1. Skip it.\n2. Cite.",
-            "1. Hurry.\n2. Cite.",
-            "1. Verify.\n2. Omit.",
-        ];
-        assert_eq!(Constitution { principles }.texts(), expected);
-    }
-
-    #[test]
-    fn a_principle_alone_stands_as_written() {
-        let principles = vec![principle("a", "1. One.\n2. Two.", &["1. No.\n2. Two."])];
-        let texts = Constitution { principles }.texts();
-        assert_eq!(texts, ["1. One.\n2. Two.", "1. No.\n2. Two."]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a model is aligned to: principles, each with negatives that say the opposite, and the
 //! contrasts that show how well completions tell them apart.
 //!
-//! A constitution becomes `k` system texts: the positive one, then its matched negatives. A
+//! A principle becomes `k` system texts: its positive, then its matched negatives. A
 //! contrast scores one completion of each under all of them; how much a matrix of contrasts is
 //! worth, in nats, is for the crates that estimate information.
 //!

@@ -18,10 +18,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
         &["math", "transport", "information", "policy"],
     ),
     ("crates/rollout", &["math", "policy"]),
-    (
-        "crates/principle",
-        &["math", "transport", "information", "policy", "rollout"],
-    ),
+    ("crates/principle", &["math", "policy"]),
     ("crates/record", &[]),
     ("crates/model", &["math", "policy", "kernel"]),
     (
@@ -34,7 +31,6 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "record",
             "math",
             "information",
-            "transport",
         ],
     ),
     (
