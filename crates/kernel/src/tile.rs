@@ -7,8 +7,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
+    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps,
+    _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use crate::matrix::Mode;
@@ -69,6 +71,68 @@ pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode) 
     product.run();
 }
 
+/// `products[j] = x · w[j, :]`, for as many rows as there are products; the rows must be contiguous.
+///
+/// The sum of a product is split over the lanes of a register, so its last bits depend on the
+/// processor.
+pub(crate) fn dot_rows(x: &[f32], w: View, products: &mut [f32]) {
+    let (stride, column_stride) = w.strides();
+    assert_eq!(
+        (w.rows(), w.columns()),
+        (products.len(), x.len()),
+        "one product a row"
+    );
+    assert_eq!(column_stride, 1, "the rows of a transposed view have gaps");
+    let w = w.checked_pointer();
+    #[cfg(target_arch = "x86_64")]
+    match Width::of_processor() {
+        // SAFETY: the processor has the features; the view holds a row for each product.
+        Width::Avx512 => return unsafe { dot_rows_avx512(x, w, stride, products) },
+        // SAFETY: as above.
+        Width::Avx2 => return unsafe { dot_rows_avx2(x, w, stride, products) },
+        Width::Baseline => {}
+    }
+    // SAFETY: the view holds a row for each product.
+    unsafe { dot_rows_in::<[f32; 4]>(x, w, stride, products) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn dot_rows_avx512(x: &[f32], w: *const f32, stride: usize, products: &mut [f32]) {
+    // SAFETY: as the caller's.
+    unsafe { dot_rows_in::<__m512>(x, w, stride, products) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_rows_avx2(x: &[f32], w: *const f32, stride: usize, products: &mut [f32]) {
+    // SAFETY: as the caller's.
+    unsafe { dot_rows_in::<__m256>(x, w, stride, products) }
+}
+
+/// # Safety
+/// From `w` on there is a row as long as `x` at each stride, one for each product.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+unsafe fn dot_rows_in<V: Vector>(x: &[f32], w: *const f32, stride: usize, products: &mut [f32]) {
+    for (row, product) in products.iter_mut().enumerate() {
+        // SAFETY: `at` stays inside the row.
+        unsafe {
+            let w = w.add(row * stride);
+            let mut sums = V::splat(0.0);
+            let mut at = 0;
+            while at + V::LANES <= x.len() {
+                sums = sums.add_product(V::load(x.as_ptr().add(at)), V::load(w.add(at)));
+                at += V::LANES;
+            }
+            *product = sums.sum();
+            for (at, x) in x.iter().enumerate().skip(at) {
+                *product += x * *w.add(at);
+            }
+        }
+    }
+}
+
 /// Some floats of one register.
 ///
 /// The methods need the processor features of their implementation; they are inlined into
@@ -80,10 +144,12 @@ trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self + a b`, rounded once.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// The sum of the lanes.
+    unsafe fn sum(self) -> f32;
 }
 
 macro_rules! vector {
-    ($type:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+    ($type:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $sum:ident) => {
         #[cfg(target_arch = "x86_64")]
         #[allow(clippy::inline_always)]
         impl Vector for $type {
@@ -108,6 +174,11 @@ macro_rules! vector {
                 // SAFETY: the caller has the feature.
                 unsafe { $fma(a, b, self) }
             }
+            #[inline(always)]
+            unsafe fn sum(self) -> f32 {
+                // SAFETY: the caller has the feature.
+                unsafe { $sum(self) }
+            }
         }
     };
 }
@@ -118,7 +189,8 @@ vector!(
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
-    _mm512_fmadd_ps
+    _mm512_fmadd_ps,
+    _mm512_reduce_add_ps
 );
 vector!(
     __m256,
@@ -126,8 +198,17 @@ vector!(
     _mm256_set1_ps,
     _mm256_loadu_ps,
     _mm256_storeu_ps,
-    _mm256_fmadd_ps
+    _mm256_fmadd_ps,
+    sum_of_eight
 );
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_of_eight(x: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+}
 
 /// Arrays, which become registers where the processor has any.
 #[allow(clippy::inline_always)]
@@ -150,6 +231,10 @@ impl<const N: usize> Vector for [f32; N] {
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         std::array::from_fn(|lane| a[lane].mul_add(b[lane], self[lane]))
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        self.iter().sum()
     }
 }
 
@@ -238,13 +323,16 @@ impl Product {
                 self.tile::<V, R, C>(row, column);
                 row += R;
             }
-            while row + 3 <= self.rows {
-                self.tile::<V, 3, C>(row, column);
-                row += 3;
+            while row + 4 <= self.rows {
+                self.tile::<V, 4, C>(row, column);
+                row += 4;
             }
-            while row < self.rows {
+            if row + 2 <= self.rows {
+                self.tile::<V, 2, C>(row, column);
+                row += 2;
+            }
+            if row < self.rows {
                 self.tile::<V, 1, C>(row, column);
-                row += 1;
             }
         }
     }

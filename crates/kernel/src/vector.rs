@@ -154,6 +154,26 @@ pub(crate) fn sum_exp(x: &[f32], scale: f32, shift: f32) -> f32 {
     fold(sums, |a, b| a + b) + rest
 }
 
+/// Replaces every entry by `e^(xᵢ − shift)` and gives their sum.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(crate) fn exp_and_sum(x: &mut [f32], shift: f32) -> f32 {
+    let (chunks, rest) = x.as_chunks_mut::<LANES>();
+    let mut sums = [0.0_f32; LANES];
+    for x in chunks {
+        for lane in 0..LANES {
+            x[lane] = exp(x[lane] - shift);
+            sums[lane] += x[lane];
+        }
+    }
+    let mut total = 0.0;
+    for x in rest {
+        *x = exp(*x - shift);
+        total += *x;
+    }
+    fold(sums, |a, b| a + b) + total
+}
+
 /// The greatest entry; NaN entries are passed over, and no entries give −∞.
 #[allow(clippy::inline_always)]
 #[inline(always)]

@@ -88,20 +88,22 @@ fn cached_part(
     let (queries, size) = (heads.queries(), heads.size);
     let query = pack(query, heads.scale());
     let (key_columns, value_columns) = (&heads.key_ranges(0)[head], &heads.value_ranges(0)[head]);
-    let attend = |softmax: &mut Softmax, query: &[f32], keys: &Range<usize>| {
-        let query_t = transpose(query, size);
+    let columns = |keys: &Range<usize>| {
         let key = cache.block(keys.clone(), key_columns.clone());
-        let value = cache.block(keys.clone(), value_columns.clone());
-        let query_t = View::new(&query_t, query_t.len() / size);
-        softmax.attend(query_t, key, value, Sight::All);
+        (key, cache.block(keys.clone(), value_columns.clone()))
     };
-    let mut shared = Softmax::new(spans.len() * queries, size);
+    let mut softmax = Softmax::new(spans.len() * queries, size);
     if !spans[0].shared.is_empty() {
-        attend(&mut shared, &query, &spans[0].shared);
+        let query_t = transpose(&query, size);
+        let query_t = View::new(&query_t, query_t.len() / size);
+        let (key, value) = columns(&spans[0].shared);
+        softmax.attend(query_t, key, value, Sight::All);
     }
-    for (row, (spans, query)) in spans.iter().zip(query.chunks(queries * size)).enumerate() {
-        let mut own = shared.part(row * queries..(row + 1) * queries);
-        attend(&mut own, query, &spans.own);
-        own.write_values(0..queries, out.row(row));
+    for (row, spans) in spans.iter().enumerate() {
+        let heads = row * queries..(row + 1) * queries;
+        let (key, value) = columns(&spans.own);
+        let query = View::new(&query, size).block(heads.clone(), 0..size);
+        softmax.attend_few(heads.clone(), query, key, value);
+        softmax.write_values(heads, out.row(row));
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::matrix::Mode;
 use crate::product::{Target, View};
-use crate::tile::multiply_small;
-use crate::vector::{exp, vectorised};
+use crate::tile::{dot_rows, multiply_small};
+use crate::vector::{exp, exp_and_sum, max, vectorised};
 
 /// Keys of one block of scores.
 const KEY_ROWS: usize = 32;
@@ -15,7 +15,6 @@ pub(super) const VECTOR: usize = 16;
 
 /// What has been seen by each query: the greatest score, the sum of exponentials relative to it,
 /// and the values weighted by those exponentials.
-#[derive(Clone)]
 pub(super) struct Softmax {
     queries: usize,
     size: usize,
@@ -74,16 +73,6 @@ impl Softmax {
         }
     }
 
-    /// What some of the queries have seen.
-    pub(super) fn part(&self, queries: Range<usize>) -> Softmax {
-        let mut part = Softmax::new(queries.len(), self.size);
-        let values = queries.start * self.size..queries.end * self.size;
-        part.values.copy_from_slice(&self.values[values]);
-        part.greatest[..queries.len()].copy_from_slice(&self.greatest[queries.clone()]);
-        part.sums[..queries.len()].copy_from_slice(&self.sums[queries]);
-        part
-    }
-
     /// Shows keys and values to the queries, which come scaled, as `[size, lanes]`.
     pub(super) fn attend(&mut self, query_t: View, key: View, value: View, sight: Sight) {
         let (lanes, size) = (self.greatest.len(), self.size);
@@ -111,6 +100,28 @@ impl Softmax {
             let mut values = Target::new(&mut self.values[first * size..], size);
             multiply_small(weights, value.block(block, 0..size), &mut values, Mode::Add);
         }
+    }
+
+    /// Shows keys and values to a few of the queries, which come scaled, one a row: less work than
+    /// [`Softmax::attend`] where queries would fill a small part of a vector.
+    pub(super) fn attend_few(
+        &mut self,
+        queries: Range<usize>,
+        query: View,
+        key: View,
+        value: View,
+    ) {
+        let keys = key.rows();
+        self.scores.resize(queries.len() * keys, 0.0);
+        for (row, at) in queries.clone().enumerate() {
+            let scores = &mut self.scores[row * keys..][..keys];
+            let values = &mut self.values[at * self.size..][..self.size];
+            dot_rows(query.row(row), key, scores);
+            accumulate_row(scores, &mut self.greatest[at], &mut self.sums[at], values);
+        }
+        let values = &mut self.values[queries.start * self.size..queries.end * self.size];
+        let mut values = Target::new(values, self.size);
+        multiply_small(View::new(&self.scores, keys), value, &mut values, Mode::Add);
     }
 
     /// The attention's output of some queries, side by side.
@@ -165,6 +176,17 @@ vectorised! {
                     *value *= *shrink;
                 }
             }
+        }
+    }
+
+    /// Takes the scores of one query into its state and turns them into weights.
+    fn accumulate_row(scores: &mut [f32], greatest: &mut f32, total: &mut f32, values: &mut [f32]) {
+        let old = *greatest;
+        *greatest = max(scores).max(old);
+        let shrink = exp(old - *greatest);
+        *total = *total * shrink + exp_and_sum(scores, *greatest);
+        for value in values {
+            *value *= shrink;
         }
     }
 
