@@ -102,13 +102,15 @@ pub(crate) enum InputError {
         /// The limit.
         limit: usize,
     },
-    /// More questions a step than there are.
-    #[error("run.questions_per_step is {found}; expected at most {questions}, the questions read")]
-    FewQuestions {
+    /// More rows a step than there are.
+    #[error("{key} is {found}; expected at most {rows}, the rows to train on")]
+    FewRows {
+        /// The setting's key.
+        key: &'static str,
         /// The setting.
         found: usize,
-        /// Questions left to train on.
-        questions: usize,
+        /// Rows there are.
+        rows: usize,
     },
     /// A folder that a run would overwrite.
     #[error(

@@ -94,7 +94,7 @@ fn a_value_out_of_range_is_one_line_and_exit_code_2() {
         ),
         (
             "run.questions_per_step=601",
-            "run.questions_per_step is 601; expected at most 600, the questions read",
+            "run.questions_per_step is 601; expected at most 600, the rows to train on",
         ),
         (
             "sampling.max_completion_length=256",
@@ -272,6 +272,41 @@ fn a_training_run_ends_with_one_object_and_a_checkpoint_that_opens() {
     let dry = ["train", "--dry-run", "--json"];
     let next: Value = serde_json::from_str(&success(&folder, &dry)).expect("one JSON object");
     assert_eq!(next["run"], "runs/nano-2");
+}
+
+#[test]
+fn the_same_recipe_and_seed_give_the_same_metrics_and_weights_to_the_bit() {
+    let folder = place("twice");
+    let run = |out: &str, seed: &str| -> (Vec<Value>, Vec<u8>) {
+        let longer = [
+            "--set=run.max_steps=2",
+            "--set=optimizer.learning_rate=1e-3",
+        ];
+        let own = ["--out", out, "--set", seed, "--set=rewards.answer=1"];
+        success(&folder, &[&["train"][..], &SHORT, &longer, &own].concat());
+        let metrics = fs::read_to_string(folder.join(out).join("metrics.jsonl")).expect("metrics");
+        let lines = metrics.lines().map(|line| {
+            let mut step: Value = serde_json::from_str(line).expect("a step is JSON");
+            let figures = step.as_object_mut().expect("a step is an object");
+            figures.retain(|name, _| !name.ends_with("_time") && !name.ends_with("_per_second"));
+            step
+        });
+        let weights = "checkpoints/step-000002/model.safetensors";
+        (
+            lines.collect(),
+            fs::read(folder.join(out).join(weights)).expect("a checkpoint"),
+        )
+    };
+    let first = run("first", "run.seed=1");
+    assert!(
+        first == run("second", "run.seed=1"),
+        "two runs of one seed differ"
+    );
+    assert_ne!(
+        first.0,
+        run("third", "run.seed=2").0,
+        "the seed changes nothing"
+    );
 }
 
 #[test]

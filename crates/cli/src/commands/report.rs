@@ -27,7 +27,7 @@ pub(super) fn samples(
     ));
     let principle = task.principles.first();
     for constitution in 0..2 {
-        let shown = |records: &[CompletionRecord]| {
+        let found = |records: &[CompletionRecord]| {
             let of_it = |record: &&CompletionRecord| {
                 record.question == first.question && record.constitution == constitution
             };
@@ -36,7 +36,7 @@ pub(super) fn samples(
                 .find(of_it)
                 .map(|record| record.completion.clone())
         };
-        let (Some(before), Some(after)) = (shown(before), shown(after)) else {
+        let (Some(before), Some(after)) = (found(before), found(after)) else {
             continue;
         };
         if let Some(principle) = principle {
@@ -51,12 +51,30 @@ pub(super) fn samples(
             ));
         }
         for (name, text) in [("before", before), ("after", after)] {
-            for (number, line) in cut(&text).lines().enumerate() {
+            for (number, line) in shown(&text).lines().enumerate() {
                 let name = if number == 0 { name } else { "" };
                 screen.line(format!("  {} {line}", screen.dim(&format!("{name:<8}"))));
             }
         }
     }
+}
+
+/// Text of a model on a terminal: cut, and without the characters that would command it.
+fn shown(text: &str) -> String {
+    let end = text
+        .char_indices()
+        .nth(SAMPLE_CHARACTERS_MAX)
+        .map(|(end, _)| end);
+    let kept = text[..end.unwrap_or(text.len())].chars();
+    let harmless = |c: char| {
+        if c.is_control() && c != '\n' {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    let mark = if end.is_some() { " …" } else { "" };
+    kept.map(harmless).collect::<String>() + mark
 }
 
 /// The table of figures, and where everything lies.
@@ -143,13 +161,6 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(SAMPLE_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{} …", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,9 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn a_completion_cannot_command_the_terminal() {
+        assert_eq!(shown("\u{1b}[2J\rgone"), "\u{fffd}[2J\u{fffd}gone");
+    }
+
+    #[test]
     fn a_long_completion_is_cut_between_characters() {
         let text = "ε".repeat(SAMPLE_CHARACTERS_MAX + 1);
-        assert_eq!(cut(&text).chars().count(), SAMPLE_CHARACTERS_MAX + 2);
-        assert_eq!(cut("short"), "short");
+        assert_eq!(shown(&text).chars().count(), SAMPLE_CHARACTERS_MAX + 2);
+        assert_eq!(shown("one\ntwo"), "one\ntwo");
     }
 }

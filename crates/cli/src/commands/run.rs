@@ -85,7 +85,8 @@ pub(super) fn stopped(
 
 fn not_finite(error: &TrainError) -> Option<LastGood> {
     match error {
-        TrainError::Policy { last_good, .. }
+        TrainError::Rollout { last_good, .. }
+        | TrainError::Policy { last_good, .. }
         | TrainError::Objective { last_good, .. }
         | TrainError::Loss { last_good, .. }
         | TrainError::Update { last_good, .. } => Some(*last_good),

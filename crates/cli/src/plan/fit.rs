@@ -78,6 +78,18 @@ pub(super) fn within<T>(
     }
 }
 
+/// Passes where there are as many rows as a step takes.
+///
+/// # Errors
+/// Where there are fewer.
+pub(super) fn enough<T>(key: &'static str, found: usize, rows: &[T]) -> Result<(), InputError> {
+    let rows = rows.len();
+    if found > rows {
+        return Err(InputError::FewRows { key, found, rows });
+    }
+    Ok(())
+}
+
 /// The questions whose prompt is within the limit under the longest of `constitutions`.
 ///
 /// # Errors

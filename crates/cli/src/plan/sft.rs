@@ -95,6 +95,8 @@ impl SftPlan {
             .into_iter()
             .map(|(_, example)| example)
             .collect();
+        let key = "run.per_device_train_batch_size";
+        fit::enough(key, recipe.run.per_device_train_batch_size, &examples)?;
         let settings = run_settings(&mut recipe, examples.len());
         Ok(Self {
             recipe,
@@ -126,7 +128,7 @@ fn example(
 /// The settings; the recipe learns the number of steps.
 fn run_settings(recipe: &mut SftRecipe, examples: usize) -> SftSettings {
     let SftRecipe { run, optimizer, .. } = recipe;
-    let batch_size = run.per_device_train_batch_size.min(examples);
+    let batch_size = run.per_device_train_batch_size;
     // An epoch ends with its last whole batch.
     let epochs = (run.num_train_epochs * (examples / batch_size) as f64).ceil();
     SftSettings {

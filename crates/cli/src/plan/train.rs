@@ -85,10 +85,11 @@ impl TrainPlan {
                 ));
             }
         }
-        let (found, questions) = (recipe.run.questions_per_step, fitting.rows.len());
-        if found > questions {
-            return Err(InputError::FewQuestions { found, questions });
-        }
+        fit::enough(
+            "run.questions_per_step",
+            recipe.run.questions_per_step,
+            &fitting.rows,
+        )?;
         let constitutions = principles
             .iter()
             .map(|p| 1 + p.negatives.len())

@@ -1,12 +1,12 @@
 //! Live bars: one for the run, one for what it is doing now. Without a terminal they are nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Screen;
 
-const RUN: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len} · {eta} left";
+const RUN: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len}{msg:.dim}";
 const PHASE: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len}{msg:.dim}";
 /// Thin, so that two of them stay calm.
 const CHARACTERS: &str = "━╸─";
@@ -17,6 +17,8 @@ pub(crate) struct Bars {
     run: ProgressBar,
     phase: ProgressBar,
     now: Option<(Phase, usize)>,
+    /// When the first step began.
+    started: Instant,
 }
 
 /// What a run is doing.
@@ -33,30 +35,29 @@ pub(crate) enum Phase {
 impl Bars {
     /// Bars for `steps` steps.
     pub(crate) fn new(screen: &Screen, steps: usize) -> Self {
-        let Some(live) = screen.live() else {
-            return Self {
-                run: ProgressBar::hidden(),
-                phase: ProgressBar::hidden(),
-                now: None,
-            };
-        };
         let bar = |template: &str, length| {
+            let Some(live) = screen.live() else {
+                return ProgressBar::hidden();
+            };
             let style = ProgressStyle::with_template(template).expect("the template is ours");
             let bar = ProgressBar::new(length).with_style(style.progress_chars(CHARACTERS));
             live.add(bar)
         };
         let run = bar(RUN, steps as u64).with_prefix("step");
-        run.enable_steady_tick(Duration::from_millis(250));
         Self {
             run,
             phase: bar(PHASE, 0),
             now: None,
+            started: Instant::now(),
         }
     }
 
     /// `done` of `total` of a phase; `round` tells one rollout from the next.
     pub(crate) fn phase(&mut self, phase: Phase, round: usize, done: usize, total: usize) {
         if self.now != Some((phase, round)) {
+            if !matches!(self.now, Some((Phase::Rollout | Phase::Update, _))) {
+                self.started = Instant::now();
+            }
             self.now = Some((phase, round));
             self.phase.reset();
             self.phase.set_prefix(phase.name());
@@ -71,15 +72,21 @@ impl Bars {
         let elapsed = self.phase.elapsed().as_secs_f64();
         if elapsed > 0.0 {
             let rate = super::grouped((tokens as f64 / elapsed) as usize);
-            let left = self.phase.eta().as_secs();
-            self.phase
-                .set_message(format!(" · {rate} tokens/s · {left} s left"));
+            let left = match self.phase.position() {
+                0 => String::new(),
+                _ => format!(" · {} left", super::duration(self.phase.eta())),
+            };
+            self.phase.set_message(format!(" · {rate} tokens/s{left}"));
         }
     }
 
     /// `done` steps are finished.
     pub(crate) fn steps(&self, done: usize) {
         self.run.set_position(done as u64);
+        let each = self.started.elapsed().as_secs_f64() / done.max(1) as f64;
+        let left = self.run.length().unwrap_or(0).saturating_sub(done as u64);
+        let left = super::duration(Duration::from_secs_f64(left as f64 * each));
+        self.run.set_message(format!(" · {left} left"));
     }
 
     /// Takes the bars away.
