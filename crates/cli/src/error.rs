@@ -143,6 +143,9 @@ pub(crate) enum InputError {
         /// Tokens that fit.
         context: usize,
     },
+    /// What a crate below says of the input, which it names.
+    #[error("{0}")]
+    Said(String),
     /// What a crate below says of the input.
     #[error("{context}: {reason}")]
     Refused {
@@ -164,13 +167,14 @@ impl Failure {
 }
 
 impl InputError {
-    /// What a crate below says of `context`, on one line.
+    /// What a crate below says of `context`, on one line; `context` is not said twice.
     pub(crate) fn refused(context: impl Display, error: &dyn std::error::Error) -> Self {
+        let context = context.to_string();
         let reason = error.to_string();
         let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self::Refused {
-            context: context.to_string(),
-            reason,
+        if reason.contains(&context) {
+            return Self::Said(reason);
         }
+        Self::Refused { context, reason }
     }
 }

@@ -127,15 +127,16 @@ pub(crate) fn read<R: Sections>(
 /// Rust's names of kinds of values, as a reader of recipes would say them.
 fn in_words(reason: &str) -> String {
     let words = [
-        ("expected f64", "a number"),
-        ("expected u64", "a whole number from 0"),
+        ("expected f64", "expected a number"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected usize", "expected a whole number from 0"),
+        ("expected a sequence", "expected a list"),
     ];
-    let words = words
+    words
         .into_iter()
-        .chain([("expected usize", "a whole number from 0")]);
-    words.fold(reason.to_owned(), |text, (kind, word)| {
-        text.replace(kind, &format!("expected {word}"))
-    })
+        .fold(reason.to_owned(), |text, (kind, word)| {
+            text.replace(kind, word)
+        })
 }
 
 /// Sets one key; a value that is not TOML is taken as text, so that paths need no quotes.

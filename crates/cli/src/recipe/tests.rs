@@ -134,6 +134,10 @@ fn a_recipe_without_what_it_needs_says_what_is_missing() {
         "recipe r.toml: missing field `path` in `model`"
     );
     assert_eq!(
+        complaint(SMALLEST, &["principles.files=calm.toml"]),
+        "recipe r.toml: invalid type: string \"calm.toml\", expected a list in `principles.files`"
+    );
+    assert_eq!(
         complaint(SMALLEST, &["principles.files=[]"]),
         "principles.files is empty; expected one constitution file or more"
     );
