@@ -7,7 +7,7 @@ use gemm::Parallelism;
 
 use crate::matrix::Mode;
 use crate::threads::Threads;
-use crate::tile::multiply_small;
+use crate::tile::{Source, multiply_small};
 
 /// A matrix to read: any two strides over a slice.
 #[derive(Clone, Copy)]
@@ -257,8 +257,11 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
 const EXTENT_MIN: usize = 96;
 /// Parts start at multiples of this, so that vectors stay full.
 const EXTENT_STEP: usize = 16;
-/// Rows of outputs at most, for which a weight is streamed rather than packed.
-const STREAMED_ROWS: usize = 32;
+/// Rows of outputs, at most, for which copying the right operand does not pay.
+const FEW_ROWS: usize = 32;
+/// Entries of a right operand from which it is taken to come from memory: a decoder with weights
+/// this large does not fit a core's cache.
+const STREAMED_MIN: usize = 1 << 18;
 /// Multiplications of one part that are worth a thread.
 const WORK_MIN: usize = 1 << 16;
 
@@ -277,12 +280,17 @@ pub(crate) fn multiply_shared(
         .count()
         .min(rows * columns * inner / WORK_MIN)
         .max(1);
-    let streamed = rows <= STREAMED_ROWS && b.column_stride == 1;
+    let few = rows <= FEW_ROWS && b.column_stride == 1;
+    let source = if inner * columns < STREAMED_MIN {
+        Source::Cache
+    } else {
+        Source::Memory
+    };
     let run = |rows: Range<usize>, columns: Range<usize>, mut target: Target| {
         before(&mut target, columns.clone());
         let (a, b) = (a.block(rows, 0..inner), b.block(0..inner, columns));
-        if streamed {
-            multiply_small(a, b, &mut target, mode);
+        if few {
+            multiply_small(a, b, &mut target, mode, source);
         } else {
             multiply(a, b, &mut target, mode);
         }

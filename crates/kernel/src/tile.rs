@@ -7,10 +7,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_reduce_add_ps,
-    _mm512_set1_ps, _mm512_storeu_ps,
+    __m256, __m512, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_prefetch, _mm_shuffle_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_storeu_ps,
 };
 
 use crate::matrix::Mode;
@@ -21,6 +21,8 @@ use crate::vector::Width;
 /// Rows of the right operand that are taken into all tiles before the next ones are read: so
 /// few that their pages stay known to the processor.
 const DEPTH: usize = 64;
+/// The same where the right operand comes from memory; the next rows are fetched meanwhile.
+const DEPTH_STREAMED: usize = 16;
 
 /// The operands of a product, as pointers and strides.
 #[derive(Clone, Copy)]
@@ -36,13 +38,23 @@ struct Product {
     y: *mut f32,
     y_row: usize,
     add: bool,
+    source: Source,
+}
+
+/// Where the right operand of a product is when the product starts.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Source {
+    /// In a cache of the core.
+    Cache,
+    /// In memory, or in a cache that is shared.
+    Memory,
 }
 
 /// `target = x w`, or `target += x w`, on the calling thread; the rows of `w` must be contiguous.
 ///
 /// Each entry is one chain of fused multiplications and additions in the order of the inner
 /// dimension, whatever the tile, so that cutting rows or columns does not change a bit.
-pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode) {
+pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode, source: Source) {
     let (rows, columns, y_row) = (target.rows(), target.columns(), target.stride());
     let shapes = (x.rows(), w.rows(), w.columns());
     assert_eq!(
@@ -67,6 +79,7 @@ pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode) 
         y: target.pointer(),
         y_row,
         add: mode == Mode::Add,
+        source,
     };
     product.run();
 }
@@ -146,6 +159,8 @@ trait Vector: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The sum of the lanes.
     unsafe fn sum(self) -> f32;
+    /// Asks for the cache line of an address, which may lie outside any allocation.
+    fn fetch(at: *const f32);
 }
 
 macro_rules! vector {
@@ -178,6 +193,11 @@ macro_rules! vector {
             unsafe fn sum(self) -> f32 {
                 // SAFETY: the caller has the feature.
                 unsafe { $sum(self) }
+            }
+            #[inline(always)]
+            fn fetch(at: *const f32) {
+                // SAFETY: a prefetch never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
             }
         }
     };
@@ -236,6 +256,8 @@ impl<const N: usize> Vector for [f32; N] {
     unsafe fn sum(self) -> f32 {
         self.iter().sum()
     }
+    #[inline(always)]
+    fn fetch(_: *const f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -277,11 +299,16 @@ impl Product {
     #[inline(always)]
     unsafe fn by_depth<V: Vector, const R: usize>(self) {
         let mut from = 0;
+        let step = if self.source == Source::Memory {
+            DEPTH_STREAMED
+        } else {
+            DEPTH
+        };
         while from == 0 || from < self.depth {
             // SAFETY: `from` lies inside the depth, or is 0; so does the part.
             unsafe {
                 let part = Product {
-                    depth: DEPTH.min(self.depth - from),
+                    depth: step.min(self.depth - from),
                     x: self.x.add(from * self.x_column),
                     w: self.w.add(from * self.w_row),
                     add: self.add || from > 0,
@@ -289,7 +316,7 @@ impl Product {
                 };
                 part.by_columns::<V, R>();
             }
-            from += DEPTH;
+            from += step;
         }
     }
 
@@ -319,27 +346,35 @@ impl Product {
         let mut row = 0;
         // SAFETY: each tile takes rows that are left.
         unsafe {
+            if self.source == Source::Memory && R <= self.rows {
+                self.tile::<V, R, C, true>(row, column);
+                row += R;
+            }
             while row + R <= self.rows {
-                self.tile::<V, R, C>(row, column);
+                self.tile::<V, R, C, false>(row, column);
                 row += R;
             }
             while row + 4 <= self.rows {
-                self.tile::<V, 4, C>(row, column);
+                self.tile::<V, 4, C, false>(row, column);
                 row += 4;
             }
             if row + 2 <= self.rows {
-                self.tile::<V, 2, C>(row, column);
+                self.tile::<V, 2, C, false>(row, column);
                 row += 2;
             }
             if row < self.rows {
-                self.tile::<V, 1, C>(row, column);
+                self.tile::<V, 1, C, false>(row, column);
             }
         }
     }
 
-    /// `R` rows of `C` vectors, in registers.
+    /// `R` rows of `C` vectors, in registers; `F` fetches the next rows of `w` meanwhile.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const R: usize, const C: usize>(self, row: usize, column: usize) {
+    unsafe fn tile<V: Vector, const R: usize, const C: usize, const F: bool>(
+        self,
+        row: usize,
+        column: usize,
+    ) {
         // SAFETY: rows and columns of the tile lie inside the product, whose pointers are valid.
         unsafe {
             let y = self.y.add(row * self.y_row + column);
@@ -356,7 +391,11 @@ impl Product {
             for k in 0..self.depth {
                 let mut vectors = [V::splat(0.0); C];
                 for c in 0..C {
-                    vectors[c] = V::load(w.add(k * self.w_row + c * V::LANES));
+                    let at = w.add(k * self.w_row + c * V::LANES);
+                    vectors[c] = V::load(at);
+                    if F {
+                        V::fetch(at.wrapping_add(DEPTH_STREAMED * self.w_row));
+                    }
                 }
                 for r in 0..R {
                     let x = V::splat(*x.add(r * self.x_row + k * self.x_column));

@@ -11,7 +11,7 @@ use super::{Heads, Layout, QUERY_ROWS, pack, scale, transpose};
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View};
-use crate::tile::multiply_small;
+use crate::tile::{Source, multiply_small};
 use crate::vector::{dot, exp, vectorised};
 
 /// The gradients of one segment, for one key head.
@@ -247,8 +247,20 @@ impl Block {
             let width = lanes - first;
             weights.resize(keys.len() * width, 0.0);
             slopes.resize(keys.len() * width, 0.0);
-            multiply_small(key, seeing, &mut Target::new(weights, width), Mode::Write);
-            multiply_small(value, grads, &mut Target::new(slopes, width), Mode::Write);
+            multiply_small(
+                key,
+                seeing,
+                &mut Target::new(weights, width),
+                Mode::Write,
+                Source::Cache,
+            );
+            multiply_small(
+                value,
+                grads,
+                &mut Target::new(slopes, width),
+                Mode::Write,
+                Source::Cache,
+            );
             let state = (&self.log_sum_exp[first..], &self.inner[first..]);
             differentiate(weights, slopes, keys.start, sight, first, state);
             let all = 0..keys.len();
@@ -260,9 +272,15 @@ impl Block {
             let mut grad_key = Target::new(&mut grad_keys[into.clone()], size);
             let mut grad_value = Target::new(&mut grad_values[into], size);
             let mut grad_query = Target::new(&mut self.grad_query[first * size..], size);
-            multiply_small(weights, grad_out, &mut grad_value, Mode::Add);
-            multiply_small(slopes, query, &mut grad_key, Mode::Add);
-            multiply_small(slopes.transposed(), key, &mut grad_query, Mode::Add);
+            multiply_small(weights, grad_out, &mut grad_value, Mode::Add, Source::Cache);
+            multiply_small(slopes, query, &mut grad_key, Mode::Add, Source::Cache);
+            multiply_small(
+                slopes.transposed(),
+                key,
+                &mut grad_query,
+                Mode::Add,
+                Source::Cache,
+            );
         }
     }
 }

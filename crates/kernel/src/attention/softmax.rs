@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::matrix::Mode;
 use crate::product::{Target, View};
-use crate::tile::{dot_rows, multiply_small};
+use crate::tile::{Source, dot_rows, multiply_small};
 use crate::vector::{exp, exp_and_sum, max, vectorised};
 
 /// Keys of one block of scores.
@@ -86,6 +86,7 @@ impl Softmax {
                 query_t,
                 &mut target,
                 Mode::Write,
+                Source::Cache,
             );
             let state = State {
                 greatest: &mut self.greatest[first..],
@@ -98,7 +99,13 @@ impl Softmax {
             let weights = View::new(scores, lanes - first).transposed();
             let weights = weights.block(0..self.queries - first, 0..block.len());
             let mut values = Target::new(&mut self.values[first * size..], size);
-            multiply_small(weights, value.block(block, 0..size), &mut values, Mode::Add);
+            multiply_small(
+                weights,
+                value.block(block, 0..size),
+                &mut values,
+                Mode::Add,
+                Source::Cache,
+            );
         }
     }
 
@@ -121,7 +128,13 @@ impl Softmax {
         }
         let values = &mut self.values[queries.start * self.size..queries.end * self.size];
         let mut values = Target::new(values, self.size);
-        multiply_small(View::new(&self.scores, keys), value, &mut values, Mode::Add);
+        multiply_small(
+            View::new(&self.scores, keys),
+            value,
+            &mut values,
+            Mode::Add,
+            Source::Cache,
+        );
     }
 
     /// The attention's output of some queries, side by side.
