@@ -215,14 +215,14 @@ impl Bench {
             .map(|row| (row * 7 % shape.vocabulary) as u32)
             .collect();
         self.time("embedding forward", 1, 0, || {
-            embedding::forward(&table, &ids, &mut out)
+            embedding::forward(&table, &ids, &mut out);
         });
         assert!(
             (out.to_vec()[0] - table.to_vec()[0]).abs() < 1e-9,
             "a wrong embedding"
         );
         self.time("embedding backward", 1, 0, || {
-            embedding::backward(&ids, &out, &mut table)
+            embedding::backward(&ids, &out, &mut table);
         });
     }
 
@@ -350,6 +350,42 @@ impl Bench {
         self.report(&format!("training step, {}", shape.name));
     }
 
+    fn decoding_attention(&mut self, shape: &Shape) {
+        let Shape {
+            layers,
+            heads,
+            sequences,
+            length,
+            ..
+        } = *shape;
+        let qkv = self.waves(sequences, heads.columns());
+        let mut cache = self.waves(sequences * length, 2 * heads.key_value * heads.size);
+        let span = |i| RowSpans {
+            shared: 0..0,
+            own: i * length..(i + 1) * length,
+        };
+        let spans: Vec<_> = (0..sequences).map(span).collect();
+        let at: Vec<u32> = (0..sequences).map(|i| (i * length) as u32).collect();
+        let mut out = self.ones(sequences, heads.query_columns());
+        self.time("append", layers, 0, || {
+            attention::append(&heads, &qkv, &mut cache, &at);
+        });
+        let operations = 4 * sequences * length * heads.query_columns();
+        self.time("cached", layers, operations, || {
+            attention::cached(&heads, &qkv, &cache, &spans, &mut out);
+        });
+        let shared: Vec<_> = spans
+            .iter()
+            .map(|span| RowSpans {
+                shared: 0..length,
+                own: span.own.clone(),
+            })
+            .collect();
+        self.time("cached, shared prefix", 0, 2 * operations, || {
+            attention::cached(&heads, &qkv, &cache, &shared, &mut out);
+        });
+    }
+
     fn decoding(&mut self, shape: &Shape) {
         let Shape {
             width,
@@ -358,7 +394,6 @@ impl Bench {
             heads,
             vocabulary,
             sequences,
-            length,
             ..
         } = *shape;
         // Distinct weights a layer, so that they come from memory as in a decoder.
@@ -384,32 +419,7 @@ impl Bench {
         linear(self, "gate_up", layers, width, 2 * inner);
         linear(self, "down", layers, inner, width);
         linear(self, "head", 1, width, vocabulary);
-        let qkv = self.waves(sequences, heads.columns());
-        let mut cache = self.waves(sequences * length, 2 * heads.key_value * heads.size);
-        let span = |i| RowSpans {
-            shared: 0..0,
-            own: i * length..(i + 1) * length,
-        };
-        let spans: Vec<_> = (0..sequences).map(span).collect();
-        let at: Vec<u32> = (0..sequences).map(|i| (i * length) as u32).collect();
-        let mut out = self.ones(sequences, heads.query_columns());
-        self.time("append", layers, 0, || {
-            attention::append(&heads, &qkv, &mut cache, &at)
-        });
-        let operations = 4 * sequences * length * heads.query_columns();
-        self.time("cached", layers, operations, || {
-            attention::cached(&heads, &qkv, &cache, &spans, &mut out);
-        });
-        let shared: Vec<_> = spans
-            .iter()
-            .map(|span| RowSpans {
-                shared: 0..length,
-                own: span.own.clone(),
-            })
-            .collect();
-        self.time("cached, shared prefix", 0, 2 * operations, || {
-            attention::cached(&heads, &qkv, &cache, &shared, &mut out);
-        });
+        self.decoding_attention(shape);
         let (x, weight) = (self.waves(sequences, width), self.ones(1, width));
         let (mut y, mut inverse) = (self.ones(sequences, width), self.ones(sequences, 1));
         self.time("rms_norm", 2 * layers + 1, 4 * sequences * width, || {
@@ -420,10 +430,10 @@ impl Bench {
             self.ones(sequences, inner),
         );
         self.time("swiglu", layers, 20 * sequences * inner, || {
-            swiglu::forward(&gate_up, &mut act)
+            swiglu::forward(&gate_up, &mut act);
         });
         self.time("add", 2 * layers, sequences * width, || {
-            add::into(&x, &mut y)
+            add::into(&x, &mut y);
         });
         let logits = self.waves(sequences, vocabulary);
         let options = sample::Options {
@@ -433,7 +443,7 @@ impl Bench {
         };
         let mut draws = Vec::new();
         self.time("sample", 1, 0, || {
-            draws = sample::draw(&logits, &options, &vec![0.5; sequences])
+            draws = sample::draw(&logits, &options, &vec![0.5; sequences]);
         });
         assert_eq!(draws.len(), sequences);
         self.report(&format!("decoding {sequences} rows, {}", shape.name));

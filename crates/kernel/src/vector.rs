@@ -208,7 +208,9 @@ mod tests {
 
     vectorised! {
         fn exp_of_all(x: &mut [f32]) {
-            x.iter_mut().for_each(|x| *x = exp(*x));
+            for x in x {
+                *x = exp(*x);
+            }
         }
         fn sum_of_all(x: &[f32]) -> f32 {
             sum(x)

@@ -53,7 +53,7 @@ pub(crate) struct Case {
 
 /// The cases of a fixture.
 pub(crate) fn cases(json: &str) -> Vec<Case> {
-    let Value::Object(cases) = serde_json::from_str(json).unwrap() else {
+    let Value::Object(cases) = serde_json::from_str(json).expect("a fixture is JSON") else {
         panic!("a fixture is an object of cases");
     };
     cases
@@ -67,13 +67,16 @@ impl Case {
     pub(crate) fn values(&self, field: &str) -> Vec<f64> {
         let values = self.fields[field].as_array();
         let values = values.unwrap_or_else(|| panic!("{} has no {field}", self.name));
-        values.iter().map(|value| value.as_f64().unwrap()).collect()
+        values
+            .iter()
+            .map(|value| value.as_f64().expect("a field is a list of numbers"))
+            .collect()
     }
 
     /// A field of counts.
     pub(crate) fn counts<const N: usize>(&self, field: &str) -> [usize; N] {
         let counts: Vec<usize> = self.values(field).into_iter().map(|x| x as usize).collect();
-        counts.try_into().unwrap()
+        counts.try_into().expect("a field of that many counts")
     }
 
     /// Asserts that a matrix equals a field, within `tolerance` of the field's largest entry.
