@@ -15,7 +15,7 @@ use crate::vector::{exp, max, sum_exp, vectorised};
 const BLOCK_ROWS: usize = 256;
 /// Tokens of one chunk of the vocabulary in the forward: a block of logits fits a core's cache.
 const CHUNK_FORWARD: usize = 512;
-/// Gradients in logits that the backward holds at a time.
+/// Gradients in logits that the backward holds at a time, where rows are few enough for it.
 const GRADIENTS_MAX: usize = 1 << 21;
 
 /// What the head gives for each row: nothing of the size of the vocabulary.

@@ -237,6 +237,8 @@ fn pause(spins: &mut usize, rest: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -294,22 +296,19 @@ mod tests {
     #[test]
     fn workers_that_slept_wake_for_the_next_region() {
         let threads = Threads::new(2);
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        assert!(
-            threads.hall.asleep[0].load(Ordering::SeqCst),
-            "the worker still spins"
-        );
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !threads.hall.asleep[0].load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "the worker still spins");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let here = std::thread::current().id();
         let elsewhere = AtomicBool::new(false);
-        for _ in 0..1000 {
+        while !elsewhere.load(Ordering::Relaxed) {
+            assert!(Instant::now() < deadline, "the worker never joined");
             threads.run(2, &|_| {
-                std::thread::sleep(std::time::Duration::from_micros(100));
+                std::thread::sleep(Duration::from_micros(100));
                 elsewhere.fetch_or(std::thread::current().id() != here, Ordering::Relaxed);
             });
-            if elsewhere.load(Ordering::Relaxed) {
-                return;
-            }
         }
-        panic!("the worker never joined");
     }
 }

@@ -121,14 +121,14 @@ fn backward_part(inputs: Inputs, part: &mut Part) {
         let mut block = Block::new(inputs, part.head, rows.clone());
         let mut at = 0;
         for source in &sources {
-            let last = source.start == own.start;
-            let keys = if last {
+            let is_own = source.start == own.start;
+            let keys = if is_own {
                 own.start..rows.end
             } else {
                 source.clone()
             };
             let queries = heads.queries();
-            let sight = if last {
+            let sight = if is_own {
                 Sight::Causal {
                     queries,
                     last: rows.start - own.start,

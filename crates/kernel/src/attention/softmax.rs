@@ -119,6 +119,9 @@ impl Softmax {
         value: View,
     ) {
         let keys = key.rows();
+        if keys == 0 {
+            return;
+        }
         self.scores.resize(queries.len() * keys, 0.0);
         for (row, at) in queries.clone().enumerate() {
             let scores = &mut self.scores[row * keys..][..keys];

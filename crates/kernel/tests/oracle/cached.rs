@@ -88,6 +88,17 @@ fn rows_that_share_a_prompt_see_it_and_their_own_rows_alone() {
 }
 
 #[test]
+fn a_row_without_rows_of_its_own_sees_the_shared_ones_as_its_own() {
+    let (qkv, cache) = (hashed(1, 1, HEADS.columns(), 2.0), hashed(2, 50, 32, 2.0));
+    let out = |shared, own| {
+        let mut out = device().zeros(1, 48);
+        attention::cached(&HEADS, &qkv, &cache, &[RowSpans { shared, own }], &mut out);
+        wide(&out)
+    };
+    assert_close("out", &out(3..45, 0..0), &out(0..0, 3..45), 2e-6);
+}
+
+#[test]
 fn the_number_of_threads_does_not_change_a_bit() {
     let one = decode_groups(&Device::cpu(Some(1))).0.to_vec();
     assert_eq!(one, decode_groups(&Device::cpu(Some(3))).0.to_vec());
