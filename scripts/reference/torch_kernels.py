@@ -64,8 +64,9 @@ def rms_norm():
         cases[name] |= {"grad_x": grad_x, "grad_weight": grad_weight}
     n, heads, size, start, width = 4, 3, 10, 5, 41
     x, weight = tensor(1, n, width), tensor(2, 1, size)
-    y = F.rms_norm(x[:, start : start + heads * size].reshape(n, heads, size), (size,), weight[0], 1e-6)
-    grad_y = tensor(3, n, width).detach()[:, start : start + heads * size]
+    columns = slice(start, start + heads * size)
+    y = F.rms_norm(x[:, columns].reshape(n, heads, size), (size,), weight[0], 1e-6)
+    grad_y = tensor(3, n, width).detach()[:, columns]
     loss = (y.reshape(n, -1) * grad_y).sum()
     grad_x, grad_weight = torch.autograd.grad(loss, (x, weight))
     cases["heads"] = {"shape": [n, heads, size, start, width], "y": y}
@@ -86,9 +87,8 @@ def rope():
     cos, sin = table(x, torch.tensor([positions]))
     query = x.reshape(1, len(positions), heads, size).transpose(1, 2)
     y = apply_rotary_pos_emb(query, query, cos, sin)[0].transpose(1, 2).reshape(len(positions), -1)
-    shape = [len(positions), heads, size]
-    frequencies = table.inv_freq.float()
-    return {"llama": {"shape": shape, "positions": positions, "inverse_frequencies": frequencies, "y": y}}
+    case = {"shape": [len(positions), heads, size], "positions": positions, "y": y}
+    return {"llama": case | {"inverse_frequencies": table.inv_freq.float()}}
 
 
 def visible(segments):
@@ -110,7 +110,10 @@ def attention():
         "one segment": ((2, 2, 6), [(0, 9, None)]),
         "grouped queries": ((6, 2, 8), [(0, 5, None), (5, 7, None)]),
         "shared prompt": ((3, 1, 5), [(0, 6, None), (6, 4, 0), (10, 1, 0), (11, 5, 0)]),
-        "tree of three levels": ((4, 2, 4), [(0, 3, None), (3, 2, None), (5, 4, 0), (9, 3, 2), (12, 2, 1)]),
+        "tree of three levels": (
+            (4, 2, 4),
+            [(0, 3, None), (3, 2, None), (5, 4, 0), (9, 3, 2), (12, 2, 1)],
+        ),
     }
     for name, ((query, key_value, size), segments) in layouts.items():
         mask = visible(segments)

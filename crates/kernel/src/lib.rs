@@ -20,6 +20,7 @@ mod vector;
 mod device;
 mod matrix;
 mod product;
+mod register;
 mod rms;
 mod tile;
 

@@ -6,15 +6,11 @@
 //! right operand stream by.
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
-    _mm_prefetch, _mm_shuffle_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_storeu_ps,
-};
+use std::arch::x86_64::{__m256, __m512};
 
 use crate::matrix::Mode;
 use crate::product::{Target, View};
+use crate::register::Vector;
 #[cfg(target_arch = "x86_64")]
 use crate::vector::Width;
 
@@ -55,36 +51,10 @@ pub(crate) enum Source {
 /// Each entry is one chain of fused multiplications and additions in the order of the inner
 /// dimension, whatever the tile, so that cutting rows or columns does not change a bit.
 pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode, source: Source) {
-    let (rows, columns, y_row) = (target.rows(), target.columns(), target.stride());
-    let shapes = (x.rows(), w.rows(), w.columns());
-    assert_eq!(
-        shapes,
-        (rows, x.columns(), columns),
-        "a product into {rows} x {columns}"
-    );
-    let ((x_row, x_column), (w_row, w_column)) = (x.strides(), w.strides());
-    assert_eq!(
-        w_column, 1,
-        "the right operand of a small product is transposed"
-    );
-    let product = Product {
-        rows,
-        columns,
-        depth: x.columns(),
-        x: x.checked_pointer(),
-        x_row,
-        x_column,
-        w: w.checked_pointer(),
-        w_row,
-        y: target.pointer(),
-        y_row,
-        add: mode == Mode::Add,
-        source,
-    };
-    product.run();
+    Product::new(x, w, target, mode, source).run();
 }
 
-/// `products[j] = x · w[j, :]`, for as many rows as there are products; the rows must be contiguous.
+/// `products[j] = x · w[j, :]`, one product a row; the rows must be contiguous.
 ///
 /// The sum of a product is split over the lanes of a register, so its last bits depend on the
 /// processor.
@@ -146,120 +116,6 @@ unsafe fn dot_rows_in<V: Vector>(x: &[f32], w: *const f32, stride: usize, produc
     }
 }
 
-/// Some floats of one register.
-///
-/// The methods need the processor features of their implementation; they are inlined into
-/// functions compiled for those.
-trait Vector: Copy {
-    const LANES: usize;
-    unsafe fn splat(x: f32) -> Self;
-    unsafe fn load(from: *const f32) -> Self;
-    unsafe fn store(self, to: *mut f32);
-    /// `self + a b`, rounded once.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
-    /// The sum of the lanes.
-    unsafe fn sum(self) -> f32;
-    /// Asks for the cache line of an address, which may lie outside any allocation.
-    fn fetch(at: *const f32);
-}
-
-macro_rules! vector {
-    ($type:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $sum:ident) => {
-        #[cfg(target_arch = "x86_64")]
-        #[allow(clippy::inline_always)]
-        impl Vector for $type {
-            const LANES: usize = $lanes;
-            #[inline(always)]
-            unsafe fn splat(x: f32) -> Self {
-                // SAFETY: the caller has the feature.
-                unsafe { $splat(x) }
-            }
-            #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self {
-                // SAFETY: the caller has the feature and vouches for the lanes.
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut f32) {
-                // SAFETY: as above.
-                unsafe { $store(to, self) }
-            }
-            #[inline(always)]
-            unsafe fn add_product(self, a: Self, b: Self) -> Self {
-                // SAFETY: the caller has the feature.
-                unsafe { $fma(a, b, self) }
-            }
-            #[inline(always)]
-            unsafe fn sum(self) -> f32 {
-                // SAFETY: the caller has the feature.
-                unsafe { $sum(self) }
-            }
-            #[inline(always)]
-            fn fetch(at: *const f32) {
-                // SAFETY: a prefetch never faults.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-            }
-        }
-    };
-}
-
-vector!(
-    __m512,
-    16,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_fmadd_ps,
-    _mm512_reduce_add_ps
-);
-vector!(
-    __m256,
-    8,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_fmadd_ps,
-    sum_of_eight
-);
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn sum_of_eight(x: __m256) -> f32 {
-    let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
-}
-
-/// Arrays, which become registers where the processor has any.
-#[allow(clippy::inline_always)]
-impl<const N: usize> Vector for [f32; N] {
-    const LANES: usize = N;
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        [x; N]
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for the lanes; an array has the alignment of its entries.
-        unsafe { *from.cast() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as above.
-        unsafe { *to.cast() = self }
-    }
-    #[inline(always)]
-    unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        std::array::from_fn(|lane| a[lane].mul_add(b[lane], self[lane]))
-    }
-    #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        self.iter().sum()
-    }
-    #[inline(always)]
-    fn fetch(_: *const f32) {}
-}
-
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn run_avx512(product: Product) {
@@ -278,6 +134,35 @@ fn run_avx2(product: Product) {
 // loops are what the compiler unrolls into registers.
 #[allow(clippy::inline_always, clippy::needless_range_loop)]
 impl Product {
+    fn new(x: View, w: View, target: &mut Target, mode: Mode, source: Source) -> Product {
+        let (rows, columns) = (target.rows(), target.columns());
+        let shapes = (x.rows(), w.rows(), w.columns());
+        assert_eq!(
+            shapes,
+            (rows, x.columns(), columns),
+            "a product into {rows} x {columns}"
+        );
+        let ((x_row, x_column), (w_row, w_column)) = (x.strides(), w.strides());
+        assert_eq!(
+            w_column, 1,
+            "the right operand of a small product is transposed"
+        );
+        Product {
+            rows,
+            columns,
+            depth: x.columns(),
+            x: x.checked_pointer(),
+            x_row,
+            x_column,
+            w: w.checked_pointer(),
+            w_row,
+            y: target.pointer(),
+            y_row: target.stride(),
+            add: mode == Mode::Add,
+            source,
+        }
+    }
+
     fn run(self) {
         #[cfg(target_arch = "x86_64")]
         match Width::of_processor() {
@@ -409,6 +294,94 @@ impl Product {
                     sums[r][c].store(y.add(r * self.y_row + c * V::LANES));
                 }
             }
+        }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    fn values(count: usize) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * 0.61).sin()).collect()
+    }
+
+    /// What each kind of register that this processor has gives.
+    fn by_every_width(rows: usize, depth: usize, columns: usize, source: Source) -> Vec<Vec<f32>> {
+        let (x, w) = (values(rows * depth), values(depth * columns));
+        let run = |run: &dyn Fn(Product)| {
+            let mut y = values(rows * columns);
+            let mut target = Target::new(&mut y, columns);
+            let (x, w) = (View::new(&x, depth), View::new(&w, columns));
+            run(Product::new(x, w, &mut target, Mode::Add, source));
+            y
+        };
+        // SAFETY: the product is valid.
+        let mut results = vec![run(&|product| unsafe { product.by_depth::<[f32; 4], 4>() })];
+        if !matches!(Width::of_processor(), Width::Baseline) {
+            // SAFETY: the processor has AVX2 and FMA.
+            results.push(run(&|product| unsafe { run_avx2(product) }));
+        }
+        if matches!(Width::of_processor(), Width::Avx512) {
+            // SAFETY: the processor has AVX-512.
+            results.push(run(&|product| unsafe { run_avx512(product) }));
+        }
+        results
+    }
+
+    #[test]
+    fn every_register_width_gives_the_same_bits_as_one_chain_of_fused_sums() {
+        for (rows, depth, columns) in [(1, 3, 1), (7, 70, 37), (15, 130, 100), (8, 64, 32)] {
+            let (x, w, y) = (
+                values(rows * depth),
+                values(depth * columns),
+                values(rows * columns),
+            );
+            let entry = |at: usize| {
+                let chain = |sum: f32, k: usize| {
+                    x[at / columns * depth + k].mul_add(w[k * columns + at % columns], sum)
+                };
+                (0..depth).fold(y[at], chain)
+            };
+            let expected: Vec<f32> = (0..rows * columns).map(entry).collect();
+            for source in [Source::Cache, Source::Memory] {
+                for found in by_every_width(rows, depth, columns, source) {
+                    assert_eq!(found, expected, "{rows} x {depth} x {columns}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_register_width_gives_the_same_products_of_rows() {
+        let (x, w) = (values(37), values(5 * 50));
+        let expected: Vec<f32> = w
+            .chunks(50)
+            .map(|w| w.iter().zip(&x).map(|(w, x)| w * x).sum())
+            .collect();
+        let mut results = Vec::new();
+        let mut run = |run: &dyn Fn(&mut [f32])| {
+            let mut products = vec![0.0; 5];
+            run(&mut products);
+            results.push(products);
+        };
+        let at = w.as_ptr();
+        // SAFETY: five rows of 37 entries lie 50 apart.
+        run(&|products| unsafe { dot_rows_in::<[f32; 4]>(&x, at, 50, products) });
+        if !matches!(Width::of_processor(), Width::Baseline) {
+            // SAFETY: as above, and the processor has AVX2 and FMA.
+            run(&|products| unsafe { dot_rows_avx2(&x, at, 50, products) });
+        }
+        if matches!(Width::of_processor(), Width::Avx512) {
+            // SAFETY: as above, and the processor has AVX-512.
+            run(&|products| unsafe { dot_rows_avx512(&x, at, 50, products) });
+        }
+        for found in results {
+            let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+            assert!(
+                error.fold(0.0, f32::max) < 1e-5,
+                "{found:?}, expected {expected:?}"
+            );
         }
     }
 }
