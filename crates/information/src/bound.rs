@@ -16,7 +16,7 @@ pub struct BoundEstimate {
 /// The bounds of several prompts, one matrix of scores (constitutions × completions) each.
 ///
 /// Prompts are the units that are resampled, and both directions see the same resamples. NaN for
-/// no prompts; a point for one.
+/// no prompts; for one, a value without an interval.
 ///
 /// # Panics
 /// If a matrix is empty or not square.

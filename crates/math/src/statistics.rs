@@ -18,7 +18,8 @@ const Z: f64 = 1.959_963_984_540_054;
 
 /// Percentile bootstrap of a mean over exchangeable units (95 %).
 ///
-/// The bounds are NaN for no values and equal the value for one. Cost: `resamples · length`.
+/// The ends are NaN for fewer than two values or no resamples, which say nothing of spread. Cost:
+/// `resamples · length`.
 ///
 /// # Source
 /// Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 13.3.
@@ -26,9 +27,9 @@ pub fn bootstrap_mean(values: &[f64], resamples: usize, key: Key) -> Interval {
     let value = mean(values);
     if values.len() < 2 || resamples == 0 {
         return Interval {
-            low: value,
+            low: f64::NAN,
             value,
-            high: value,
+            high: f64::NAN,
         };
     }
     let mut means: Vec<f64> = (0..resamples)
@@ -71,6 +72,15 @@ mod tests {
     fn wilson_gives_the_textbook_interval() {
         let found = wilson(15, 50);
         assert!((found.low - 0.1910).abs() < 1e-4 && (found.high - 0.4375).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_single_value_has_no_interval() {
+        let found = bootstrap_mean(&[0.5], 1000, Key::new(4));
+        assert!(
+            found.value.to_bits() == 0.5_f64.to_bits() && found.low.is_nan(),
+            "{found:?}"
+        );
     }
 
     #[test]

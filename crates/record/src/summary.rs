@@ -35,12 +35,12 @@ pub struct Evaluation {
     /// Questions with a gated completion under every constitution: those the bounds rest on.
     pub contrasts: usize,
     /// Debiased transport divergence between the hidden states of policy and reference, in units
-    /// of squared distance between directions. Left out before training: there is no drift.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// of squared distance between directions. `None` before training: there is no drift.
+    #[serde(default)]
     pub s_epsilon: Option<f64>,
-    /// Divergence of the policy from the reference on its own completions, in nats a token. Left
-    /// out before training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Divergence of the policy from the reference on its own completions, in nats a token.
+    /// `None` before training.
+    #[serde(default)]
     pub kl_reference: Option<f64>,
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let expected = [
             r#"{"before":{"#,
             evaluation,
-            r#"},"after":{"#,
+            r#","s_epsilon":null,"kl_reference":null},"after":{"#,
             evaluation,
             r#","s_epsilon":0.01,"kl_reference":0.02},"seconds":12.5,"peak_mib":900.0,"#,
             r#""tokens":4096,"run":"runs/a","checkpoint":"runs/a/checkpoints/step-000010"}"#,
