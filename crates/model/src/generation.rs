@@ -16,7 +16,7 @@ use crate::Transformer;
 use crate::decoder::{Activations, Packing, Scratch, Trace};
 
 /// Completions decoded together at most; beyond it a processor gains nothing.
-const WAVE_ROWS_MAX: usize = 512;
+pub(crate) const WAVE_ROWS_MAX: usize = 512;
 /// Cached tokens of a wave at most, over all layers together: 2 GiB of keys and values.
 const WAVE_CACHE_VALUES_MAX: usize = 1 << 29;
 /// Logits held at once at most: 64 MiB.

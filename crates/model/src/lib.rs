@@ -13,6 +13,7 @@ pub mod weights;
 
 mod decoder;
 mod generation;
+mod memory;
 mod optimizer;
 mod store;
 mod transformer;
@@ -23,6 +24,7 @@ mod parity;
 pub use config::{Config, Family, Shape};
 pub use error::ModelError;
 pub use kernel::Device;
+pub use memory::Workload;
 pub use optimizer::OptimizerOptions;
 pub use source::{Embedded, Source};
 pub use tokenizer::{ChatTokenizer, PLAIN_TEMPLATE};

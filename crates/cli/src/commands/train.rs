@@ -121,6 +121,10 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
             "sampled to evaluate",
             format!("at most {} tokens", grouped(budget.evaluation_tokens_max)),
         ),
+        (
+            "planned memory",
+            format!("{} MiB", grouped(budget.memory_bytes >> 20)),
+        ),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -1,5 +1,7 @@
 //! How much a run computes at most, known before it starts.
 
+use model::{Config, Workload};
+
 use crate::recipe::TrainRecipe;
 
 /// Counts of a training run.
@@ -13,12 +15,15 @@ pub(crate) struct Budget {
     pub(crate) evaluation_tokens_max: usize,
     /// Tokens of the longest prompt.
     pub(crate) longest_prompt: usize,
+    /// Bytes of weights, their copies, activations and caches.
+    pub(crate) memory_bytes: usize,
 }
 
 impl Budget {
     /// The budget of a recipe whose prompts come with `constitutions` each.
     pub(super) fn new(
         recipe: &TrainRecipe,
+        config: &Config,
         constitutions: usize,
         held_out: usize,
         longest_prompt: usize,
@@ -38,6 +43,25 @@ impl Budget {
             sampled_tokens_max: rollouts * completions_per_step * sampling.max_completion_length,
             evaluation_tokens_max: 2 * evaluated * sampling.max_completion_length,
             longest_prompt,
+            memory_bytes: config.training_bytes(&Workload {
+                computed_tokens: computed_tokens(recipe, constitutions, longest_prompt),
+                completions: completions_per_step.max(evaluated),
+                max_completion_length: sampling.max_completion_length,
+                prompt_tokens: longest_prompt
+                    * completions_per_step
+                        .max(evaluated)
+                        .div_ceil(sampling.num_generations),
+            }),
         }
     }
+}
+
+/// Tokens of a pass at most: every question's prompts and completions, and those that contrasts
+/// add, cut into slices.
+fn computed_tokens(recipe: &TrainRecipe, constitutions: usize, longest_prompt: usize) -> usize {
+    let crossed = constitutions * (constitutions - 1);
+    let rows = constitutions * recipe.sampling.num_generations + crossed;
+    let completions = rows * recipe.sampling.max_completion_length;
+    let question = constitutions * longest_prompt + completions;
+    (recipe.run.questions_per_step * question).min(recipe.run.micro_batch_tokens)
 }

@@ -96,7 +96,13 @@ impl TrainPlan {
             .max()
             .unwrap_or(1);
         let longest = fitting.longest.max(evaluated.longest);
-        let budget = Budget::new(&recipe, constitutions, evaluated.rows.len(), longest);
+        let budget = Budget::new(
+            &recipe,
+            &opened.config,
+            constitutions,
+            evaluated.rows.len(),
+            longest,
+        );
         Ok(Self {
             settings: run_settings(&recipe),
             evaluation: evaluation(&recipe),
