@@ -1,7 +1,8 @@
 //! Automation of the workspace.
 //!
 //! `cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]` writes the data of the built-in
-//! model. `cargo xtask arms --out DIR [--seeds 3]` compares the four arms of the objective on the
+//! model; `cargo xtask nano-follows [--model nano]` tells how far a model follows its principles.
+//! `cargo xtask arms --out DIR [--seeds 3]` compares the four arms of the objective on the
 //! built-in run. The tidy tests beside this binary hold the rules of the house;
 //! `cargo test -p xtask` runs them.
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]
+       cargo xtask nano-follows [--model nano]
        cargo xtask arms --out DIR [--seeds 3]";
 
 /// The program that `cargo build --release` makes.
@@ -24,6 +26,9 @@ enum Command {
         out: PathBuf,
         seed: u64,
         rows: usize,
+    },
+    NanoFollows {
+        model: String,
     },
     Arms {
         out: PathBuf,
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
     };
     let done = match asked {
         Command::NanoData { out, seed, rows } => nano_data(&out, seed, rows),
+        Command::NanoFollows { model } => nano::following(PROGRAM, &model),
         Command::Arms { out, seeds } => {
             let said = &mut |line: &str| eprintln!("{line}");
             arms::compare(PROGRAM, &out, seeds, said).map_err(|error| error.to_string())
@@ -73,10 +79,11 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
     let (command, options) = arguments.split_first().ok_or("no command given")?;
     let known: &[&str] = match command.as_str() {
         "nano-data" => &["--out", "--seed", "--rows"],
+        "nano-follows" => &["--model"],
         "arms" => &["--out", "--seeds"],
         _ => return Err(format!("unknown command `{command}`")),
     };
-    let mut out = None;
+    let (mut out, mut model) = (None, "nano".to_owned());
     let (mut seed, mut rows, mut seeds) = (1, 110_000, 3);
     for pair in options.chunks(2) {
         let [name, value] = pair else {
@@ -91,11 +98,15 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
                 .map_err(|_| format!("{name} {value} is not a count"))
         };
         match name.as_str() {
+            "--model" => model.clone_from(value),
             "--out" => out = Some(PathBuf::from(value)),
             "--seed" => seed = number()?,
             "--seeds" => seeds = number()?,
             _ => rows = number()? as usize,
         }
+    }
+    if command == "nano-follows" {
+        return Ok(Command::NanoFollows { model });
     }
     let out = out.ok_or("--out is missing")?;
     Ok(match command.as_str() {

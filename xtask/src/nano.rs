@@ -6,6 +6,7 @@
 
 mod design;
 mod faults;
+mod following;
 mod model_folder;
 mod reasoning;
 mod row;
@@ -21,6 +22,7 @@ use math::Key;
 use serde_json::{Value, json};
 
 use design::Design;
+pub(crate) use following::table as following;
 use row::{Row, question_json, questions};
 use style::{PRINCIPLES, Polarity, Principle};
 
