@@ -51,7 +51,11 @@ pub(crate) fn open_section(
         }
         None => None,
     };
-    open(&section.path, source, template.as_deref())
+    let mut opened = open(&section.path, source, template.as_deref())?;
+    let ids = opened.tokenizer.add_tokens(&section.add_tokens);
+    let ids = ids.map_err(|error| InputError::refused(&section.path, &error))?;
+    opened.config.grow_vocabulary(ids);
+    Ok(opened)
 }
 
 /// The model that the command line names. A model that is prompted with raw text needs no template.

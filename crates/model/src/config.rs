@@ -162,6 +162,13 @@ impl Config {
         json
     }
 
+    /// Makes the embedding at least so many rows long.
+    pub fn grow_vocabulary(&mut self, rows: usize) {
+        self.vocabulary = self.vocabulary.max(rows);
+        let key = "vocab_size".to_owned();
+        self.original.insert(key, json!(self.vocabulary));
+    }
+
     /// Weights of the model; a tied matrix counts once.
     pub fn parameters(&self) -> usize {
         self.count() as usize

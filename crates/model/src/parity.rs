@@ -60,6 +60,42 @@ fn logits_are_those_of_transformers_within_1e_4() {
 }
 
 #[test]
+fn a_grown_vocabulary_leaves_old_logits_alone_and_gives_new_tokens_their_mean() {
+    for family in FAMILIES {
+        let (mut model, expected) = open(family);
+        let tokens = ids(&expected["sequences"][0]["ids"]);
+        let before = model.logits(&tokens).unwrap();
+        let rows = before.len() / tokens.len();
+        model.grow_vocabulary(rows + 3);
+        model.grow_vocabulary(rows);
+        let after = model.logits(&tokens).unwrap();
+        for (before, after) in before.chunks(rows).zip(after.chunks(rows + 3)) {
+            let mean = before.iter().map(|&logit| f64::from(logit)).sum::<f64>() / rows as f64;
+            let mut expected: Vec<f64> = before.iter().map(|&logit| f64::from(logit)).collect();
+            expected.extend([mean; 3]);
+            let difference = largest_difference(after.iter().map(|&x| f64::from(x)), &expected);
+            assert!(difference < 1e-5, "{family}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_grown_model_opens_as_it_was_saved() {
+    for family in FAMILIES {
+        let (mut model, expected) = open(family);
+        let tokens = ids(&expected["prompt"]);
+        model.grow_vocabulary(model.config.vocabulary + 3);
+        let saved = std::env::temp_dir().join(format!("enigma-{family}-{}", std::process::id()));
+        std::fs::create_dir_all(&saved).unwrap();
+        model.save(&saved, crate::Dtype::F32).unwrap();
+        let reopened = Transformer::open(&Source::Folder(saved.clone()), &Device::cpu(Some(2)));
+        std::fs::remove_dir_all(&saved).unwrap();
+        let found = reopened.unwrap().logits(&tokens).unwrap();
+        assert_eq!(found, model.logits(&tokens).unwrap(), "{family}");
+    }
+}
+
+#[test]
 fn points_are_means_of_the_last_hidden_states_of_transformers() {
     for family in FAMILIES {
         let (model, expected) = open(family);

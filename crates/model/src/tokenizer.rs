@@ -3,6 +3,7 @@
 //! A conversation is rendered by the chat template to text that already names its special tokens;
 //! the text is encoded with nothing added. Start at [`ChatTokenizer::open`].
 
+mod added;
 mod date;
 mod pieces;
 mod template;
@@ -103,7 +104,8 @@ impl ChatTokenizer {
         self.template.render(messages)
     }
 
-    /// Writes the files it was opened from, unchanged; and the template, if it was the caller's.
+    /// Writes the files it was opened from, unchanged but for added tokens; and the template, if it
+    /// was the caller's.
     ///
     /// # Errors
     /// Where a file cannot be written.
@@ -151,14 +153,19 @@ fn read_tokenizer(text: &str) -> Result<Tokenizer, ModelError> {
 }
 
 fn check_vocabulary(tokenizer: &Tokenizer, rows: usize) -> Result<(), ModelError> {
-    let added = tokenizer.get_added_tokens_decoder().into_keys().max();
-    let ids = tokenizer
-        .get_vocab_size(false)
-        .max(added.map_or(0, |id| id as usize + 1));
+    let ids = id_count(tokenizer);
     if ids > rows {
         return Err(ModelError::VocabularyMismatch { ids, rows });
     }
     Ok(())
+}
+
+/// One more than the largest id.
+fn id_count(tokenizer: &Tokenizer) -> usize {
+    let added = tokenizer.get_added_tokens_decoder().into_keys().max();
+    tokenizer
+        .get_vocab_size(false)
+        .max(added.map_or(0, |id| id as usize + 1))
 }
 
 /// The named special tokens; those of `tokenizer_config.json` come first.

@@ -59,6 +59,33 @@ impl Transformer {
         }
     }
 
+    /// Gives the embedding at least so many rows, and the head as many. A new row is the mean of
+    /// the old ones, so that no new token is likelier than what the model knows: its logit is the
+    /// mean of theirs.
+    ///
+    /// # Panics
+    /// If training has begun.
+    ///
+    /// # Source
+    /// Hewitt, "Initializing new word embeddings for pretrained language models" (2021); so
+    /// transformers' `resize_token_embeddings`, which adds a little noise to the mean.
+    pub fn grow_vocabulary(&mut self, rows: usize) {
+        if rows <= self.config.vocabulary {
+            return;
+        }
+        let started = self.training.is_some() || self.reference.is_some();
+        assert!(!started, "the vocabulary grows before training");
+        self.config.grow_vocabulary(rows);
+        let Parameters {
+            embedding_dv,
+            head_dv,
+            ..
+        } = &mut self.parameters;
+        for matrix_dv in std::iter::once(embedding_dv).chain(head_dv) {
+            *matrix_dv = with_means(matrix_dv, self.config.vocabulary);
+        }
+    }
+
     /// The shape of the model.
     pub fn config(&self) -> &Config {
         &self.config
@@ -367,6 +394,18 @@ impl Policy for Transformer {
         self.training = Some(training);
         report
     }
+}
+
+/// A matrix with columns up to this many, each new one the mean of the old.
+fn with_means(matrix: &Matrix, columns: usize) -> Matrix {
+    let (old, rows) = (matrix.columns(), matrix.rows());
+    let mut values = Vec::with_capacity(rows * columns);
+    for row in matrix.to_vec().chunks(old) {
+        let sum: f64 = row.iter().map(|&value| f64::from(value)).sum();
+        values.extend_from_slice(row);
+        values.resize(values.len() + columns - old, (sum / old as f64) as f32);
+    }
+    matrix.device().matrix(rows, columns, values)
 }
 
 /// The gradient in signals as the head and the pooling take it.

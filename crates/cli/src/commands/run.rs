@@ -33,6 +33,7 @@ pub(super) fn learner(
         Transformer::open(&opened.source, device)
             .map_err(|error| InputError::refused(&section.path, &error))?
     };
+    policy.grow_vocabulary(opened.config.vocabulary);
     policy.set_optimizer(plan::optimizer(optimizer));
     Ok(policy)
 }

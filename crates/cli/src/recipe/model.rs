@@ -18,10 +18,27 @@ pub(crate) struct ModelSection {
     /// Draws the weights afresh (named by `run.seed`); the folder needs none. Default false.
     #[serde(default)]
     pub(crate) random_weights: bool,
+    /// Tokens that the tokenizer lacks, such as a format's tags. They are ordinary tokens: decoding
+    /// keeps them. Each new row of the embedding is the mean of the old ones. By default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) add_tokens: Vec<String>,
     /// How the checkpoint's weights are stored. Computation is in float32 whatever this says.
     /// Default `float32`: no rounding between a run and what is opened elsewhere.
     #[serde(default)]
     pub(crate) checkpoint_dtype: CheckpointDtype,
+}
+
+impl ModelSection {
+    /// # Errors
+    /// A token without text.
+    pub(super) fn check(&self) -> Result<(), OutOfRange> {
+        require(
+            !self.add_tokens.contains(&String::new()),
+            "model.add_tokens",
+            "a list with an empty text",
+            "tokens of one character or more",
+        )
+    }
 }
 
 /// Number format of stored weights, by PyTorch's names.

@@ -107,6 +107,7 @@ impl SftRecipe {
                 "one constitution file or more",
             )?;
         }
+        self.model.check()?;
         self.format.check()?;
         self.optimizer.check()?;
         positive("run.num_train_epochs", self.run.num_train_epochs)?;

@@ -141,6 +141,10 @@ fn a_recipe_without_what_it_needs_says_what_is_missing() {
         complaint(SMALLEST, &["principles.files=[]"]),
         "principles.files is empty; expected one constitution file or more"
     );
+    assert_eq!(
+        complaint(SMALLEST, &["model.add_tokens=['<a>', '']"]),
+        "model.add_tokens is a list with an empty text; expected tokens of one character or more"
+    );
 }
 
 #[test]

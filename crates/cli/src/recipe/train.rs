@@ -165,6 +165,7 @@ impl TrainRecipe {
             "empty",
             "one constitution file or more",
         )?;
+        self.model.check()?;
         self.format.check()?;
         self.rewards.check()?;
         self.sampling.check()?;

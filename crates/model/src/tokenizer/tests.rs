@@ -252,6 +252,65 @@ fn a_model_without_a_template_needs_one_and_keeps_it_when_saved() {
     assert_eq!(reopened.expect("valid").render(&turns), Ok(ids));
 }
 
+/// Tags, signs, a token the model knows already, and one of them twice.
+const ADDED: [&str; 6] = ["<answer>", "</answer>", "/", "=", "$", "/"];
+
+#[test]
+fn added_tokens_are_read_written_and_saved_as_their_own_text() {
+    let Some(folder) = shared("models/tinystories-656k-bf16") else {
+        return;
+    };
+    let source = Source::Folder(folder);
+    let config = Config::open(&source).expect("valid");
+    let mut tokenizer = ChatTokenizer::open(&source, &config, Some(PLAIN_TEMPLATE)).expect("valid");
+    let plain = tokenizer.encode("Once upon a time").expect("encoded");
+    let ids = tokenizer.add_tokens(&ADDED.map(str::to_owned));
+    assert_eq!(ids.expect("added"), 2052);
+    assert_eq!(
+        tokenizer.encode("Once upon a time").expect("encoded"),
+        plain
+    );
+    let text = "A cat: 48/2 = 24 $5\n<answer>24</answer>";
+    let encoded = tokenizer.encode(text).expect("encoded");
+    let added: Vec<u32> = encoded.iter().copied().filter(|&id| id >= 2048).collect();
+    assert_eq!(added, [2050, 2051, 2048, 2049]);
+    assert_eq!(tokenizer.decode(&encoded), text);
+    assert_eq!(tokenizer.pieces(&encoded).concat(), text);
+
+    let saved = std::env::temp_dir().join(format!("enigma-added-{}", std::process::id()));
+    fs::create_dir_all(&saved).expect("a folder");
+    tokenizer.save(&saved).expect("written");
+    let source = Source::Folder(saved.clone());
+    let mut grown = config.clone();
+    grown.grow_vocabulary(2052);
+    let too_few = ChatTokenizer::open(&source, &config, None);
+    let reopened = ChatTokenizer::open(&source, &grown, None);
+    fs::remove_dir_all(&saved).expect("removed");
+    assert!(matches!(
+        too_few,
+        Err(ModelError::VocabularyMismatch { .. })
+    ));
+    let mut reopened = reopened.expect("valid");
+    assert_eq!(reopened.encode(text).expect("encoded"), encoded);
+    let again = reopened.add_tokens(&ADDED.map(str::to_owned));
+    assert_eq!(again.expect("known"), 2052);
+}
+
+#[test]
+fn tokens_are_added_to_a_tokenizer_of_bytes_too() {
+    let Some(mut tokenizer) = open("tokenizers/smollm2-135m-instruct") else {
+        return;
+    };
+    let text = "So 48/2 = 24.\n</reasoning>\n<answer>24</answer> done";
+    let before = tokenizer.encode(text).expect("encoded");
+    tokenizer
+        .add_tokens(&["<answer>".to_owned()])
+        .expect("added");
+    let after = tokenizer.encode(text).expect("encoded");
+    assert!(after.len() < before.len(), "{} ids", after.len());
+    assert_eq!(tokenizer.decode(&after), text);
+}
+
 #[test]
 fn a_tokenizer_larger_than_the_embedding_is_an_error() {
     let Some(folder) = shared("tokenizers/phi-3-mini") else {
