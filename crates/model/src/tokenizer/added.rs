@@ -22,7 +22,7 @@ impl ChatTokenizer {
     ///
     /// # Source
     /// `add_tokens` of transformers 5, on texts; there they are searched for after normalising.
-    /// The space: transformers' `legacy = false`, <https://github.com/huggingface/transformers/pull/24565>.
+    /// The space: its `legacy = false`, <https://github.com/huggingface/transformers/pull/24565>.
     pub fn add_tokens(&mut self, tokens: &[String]) -> Result<usize, ModelError> {
         let first = id_count(&self.tokenizer);
         let mut fresh: Vec<&String> = Vec::new();
