@@ -15,7 +15,7 @@ impl ChatTokenizer {
     /// only at the start of a text from now on: else `48/2` would come back as `48/ 2`.
     ///
     /// # Errors
-    /// Where the tokenizer's files do not take them.
+    /// Where the tokenizer's files do not take them, or its ids have gaps before their end.
     ///
     /// # Panics
     /// If a token is empty.
@@ -55,6 +55,13 @@ impl ChatTokenizer {
         })?;
         self.tokenizer = read_tokenizer(&self.files[0].1)?;
         self.decoder = Decoder::new(&self.tokenizer)?;
+        for (id, token) in (first..).zip(fresh) {
+            let found = self.tokenizer.token_to_id(token);
+            if found != u32::try_from(id).ok() {
+                let reason = format!("`{token}` has the id {found:?}, expected {id}");
+                return Err(ModelError::Tokenizer { reason });
+            }
+        }
         Ok(id_count(&self.tokenizer))
     }
 
