@@ -31,18 +31,6 @@ pub struct AdvantageOptions {
     pub epsilon: f64,
 }
 
-/// The advantages of a batch, and how many of its groups teach nothing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Advantages {
-    /// In the shape of the rewards; `None` where the completion was not graded.
-    pub advantages: Vec<Vec<Option<f64>>>,
-    /// Groups with a graded completion whose graded rewards are all equal (a lone one is): their
-    /// advantages are 0. Over the number of groups, this is `frac_reward_zero_std`.
-    pub groups_without_spread: usize,
-    /// Groups without a single graded completion.
-    pub groups_ungraded: usize,
-}
-
 impl Default for AdvantageOptions {
     /// TRL 1.16's: group scale, sample deviation, 1e-4.
     fn default() -> Self {
@@ -54,35 +42,31 @@ impl Default for AdvantageOptions {
     }
 }
 
-/// `(r − mean of the group) / (deviation + epsilon)` for every graded completion.
+/// `(r − mean of the group) / (deviation + epsilon)` for every graded completion, in the shape of
+/// the rewards.
 ///
 /// A group is all completions of one prompt under one constitution. An ungraded completion
 /// (`None`) is missing data: it takes no part in a mean or deviation and gets no advantage. A group
-/// whose graded rewards are equal has advantages of exactly 0.
+/// whose graded rewards are equal (a lone one is) has advantages of exactly 0.
 ///
 /// # Panics
 /// If a reward is not finite: a grader without a number gives `None`.
 ///
 /// # Source
 /// Shao et al. (arXiv 2402.03300); details as TRL 1.16's
-/// `GRPOTrainer`, except that TRL gives an ungraded completion the advantage 0 and counts groups
-/// without spread by the deviation that it divides by.
-pub fn advantages(groups: &[Vec<Option<f64>>], options: &AdvantageOptions) -> Advantages {
+/// `GRPOTrainer`, except that TRL gives an ungraded completion the advantage 0.
+pub fn advantages(
+    groups: &[Vec<Option<f64>>],
+    options: &AdvantageOptions,
+) -> Vec<Vec<Option<f64>>> {
     let all: Vec<f64> = groups.iter().flatten().flatten().copied().collect();
     assert!(
         all.iter().all(|reward| reward.is_finite()),
         "a reward is not finite"
     );
-    let mut found = Advantages {
-        advantages: Vec::with_capacity(groups.len()),
-        groups_without_spread: 0,
-        groups_ungraded: 0,
-    };
-    for group in groups {
+    let of_group = |group: &Vec<Option<f64>>| {
         let graded: Vec<f64> = group.iter().flatten().copied().collect();
         let spread = has_spread(&graded);
-        found.groups_ungraded += usize::from(graded.is_empty());
-        found.groups_without_spread += usize::from(!graded.is_empty() && !spread);
         let mean = math::mean(&graded);
         let divisor = options.divisor(&graded, &all);
         let advantage = |reward| {
@@ -92,10 +76,9 @@ pub fn advantages(groups: &[Vec<Option<f64>>], options: &AdvantageOptions) -> Ad
                 0.0
             }
         };
-        let advantages = group.iter().map(|reward| reward.map(advantage)).collect();
-        found.advantages.push(advantages);
-    }
-    found
+        group.iter().map(|reward| reward.map(advantage)).collect()
+    };
+    groups.iter().map(of_group).collect()
 }
 
 impl AdvantageOptions {
@@ -147,7 +130,7 @@ mod tests {
                 ..AdvantageOptions::default()
             };
             let found = advantages(&[graded(&[0.3, 0.9])], &options);
-            check(&found.advantages[0], &graded(&[-size, size]), 1e-14);
+            check(&found[0], &graded(&[-size, size]), 1e-14);
         }
     }
 
@@ -168,7 +151,7 @@ mod tests {
                     .map(|r| r.map(|r| r + if alone { 0.0 } else { shift }));
                 advantages(&[graded(&shifted), other.collect()], &options)
             };
-            for (near, far) in group(0.0).advantages.iter().zip(&group(7.0).advantages) {
+            for (near, far) in group(0.0).iter().zip(&group(7.0)) {
                 check(near, far, 1e-12);
             }
         }
@@ -183,7 +166,7 @@ mod tests {
             };
             let with = [vec![Some(0.2), None, Some(0.9)], graded(&[1.0, 0.0])];
             let without = [graded(&[0.2, 0.9]), graded(&[1.0, 0.0])];
-            let [with, without] = [&with, &without].map(|g| advantages(g, &options).advantages);
+            let [with, without] = [&with, &without].map(|g| advantages(g, &options));
             let [first, last] = [without[0][0], without[0][1]];
             check(&with[0], &[first, None, last], 0.0);
             check(&with[1], &without[1], 0.0);
@@ -191,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_teach_nothing_are_counted_and_have_advantage_zero() {
+    fn equal_rewards_give_advantage_zero_and_no_grade_gives_none() {
         let groups = [
             // A mean of these rounds away from 0.1, so that a division would give noise.
             graded(&[0.1, 0.1, 0.1]),
@@ -206,10 +189,9 @@ mod tests {
                 ..AdvantageOptions::default()
             };
             let found = advantages(&groups, &options);
-            assert_eq!((found.groups_without_spread, found.groups_ungraded), (2, 1));
-            check(&found.advantages[0], &graded(&[0.0; 3]), 0.0);
-            check(&found.advantages[1], &[None, Some(0.0)], 0.0);
-            check(&found.advantages[2], &[None, None], 0.0);
+            check(&found[0], &graded(&[0.0; 3]), 0.0);
+            check(&found[1], &[None, Some(0.0)], 0.0);
+            check(&found[2], &[None, None], 0.0);
         }
     }
 
@@ -224,12 +206,12 @@ mod tests {
         // Rewards 0, 2, 0, 4 have mean 1.5 and variance 2.75.
         let deviation = 2.75_f64.sqrt();
         check(
-            &found.advantages[0],
+            &found[0],
             &graded(&[-1.0, 1.0].map(|a| a / deviation)),
             1e-15,
         );
         check(
-            &found.advantages[1],
+            &found[1],
             &graded(&[-2.0, 2.0].map(|a| a / deviation)),
             1e-15,
         );

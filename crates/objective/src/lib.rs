@@ -28,7 +28,7 @@ mod total;
 #[cfg(test)]
 mod trial;
 
-pub use advantages::{AdvantageOptions, Advantages, Deviation, ScaleRewards, advantages};
+pub use advantages::{AdvantageOptions, Deviation, ScaleRewards, advantages};
 pub use aggregation::Aggregation;
 pub use error::ObjectiveError;
 pub use evidence::{Contrast, Evidence, Graded};

@@ -164,7 +164,7 @@ fn advantages_equal_those_of_trl_where_a_completion_was_graded() {
             scale,
             ..AdvantageOptions::default()
         };
-        let found = advantages(&case.rewards, &options).advantages;
+        let found = advantages(&case.rewards, &options);
         for (found, expected) in found.iter().flatten().zip(case.advantages.iter().flatten()) {
             // TRL gives the one ungraded completion the advantage 0; here it has none.
             let error = (found.unwrap_or(0.0) - expected).abs();

@@ -13,8 +13,8 @@ const EQUAL_REWARDS: f64 = 1e-8;
 /// A mean over nothing is NaN (TRL gives 0 for the lengths of no terminated completions). Ungraded
 /// completions are out of every mean of rewards. Lengths are in tokens and count the end token;
 /// entropy is the mean over tokens, in nats; `reward_std` is over all completions, with divisor
-/// `n − 1`; `frac_reward_zero_std` is the share of groups with no two different rewards, the ones
-/// that give no advantage.
+/// `n − 1`; `frac_reward_zero_std` is the share of groups with no two different rewards among those
+/// with a graded completion (TRL has no group without one).
 ///
 /// # Source
 /// TRL 1.16, `GRPOTrainer._generate` and `_compute_advantages`; `ungraded` (a count) and
@@ -35,7 +35,7 @@ pub fn statistics(groups: &[Group], graders: &[&str]) -> Vec<(String, f64)> {
     let terminated = each(&|c| (!is_clipped(c)).then(|| length(c)));
     let flat: Vec<f64> = groups
         .iter()
-        .map(|group| f64::from(is_flat(group)))
+        .filter_map(|group| is_flat(group).map(f64::from))
         .collect();
     let entropies: Vec<f64> = completions
         .iter()
@@ -78,12 +78,11 @@ pub fn statistics(groups: &[Group], graders: &[&str]) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn is_flat(group: &Group) -> bool {
+/// Whether a group's rewards are all equal; `None` where nothing was graded.
+fn is_flat(group: &Group) -> Option<bool> {
     let rewards = || group.completions.iter().filter_map(|c| c.reward);
-    let (low, high) = rewards().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), reward| {
-        (low.min(reward), high.max(reward))
-    });
-    high - low < EQUAL_REWARDS
+    let (low, high) = (rewards().reduce(f64::min)?, rewards().reduce(f64::max)?);
+    Some(high - low < EQUAL_REWARDS)
 }
 
 #[cfg(test)]
@@ -161,13 +160,15 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_gives_no_advantage_is_flat_even_where_nothing_was_graded() {
-        let group = group(vec![completion(None, &[0.1], Finish::Stop)]);
+    fn a_group_where_nothing_was_graded_is_neither_flat_nor_spread() {
+        let ungraded = group(vec![completion(None, &[0.1], Finish::Stop)]);
+        let lone = group(vec![completion(Some(1.0), &[0.1], Finish::Stop)]);
         let expected = [
-            ("frac_reward_zero_std", 1.0),
+            ("frac_reward_zero_std", f64::NAN),
             ("reward", f64::NAN),
             ("ungraded", 1.0),
         ];
-        check(&[group], &expected);
+        check(std::slice::from_ref(&ungraded), &expected);
+        check(&[ungraded, lone], &[("frac_reward_zero_std", 1.0)]);
     }
 }

@@ -87,7 +87,7 @@ impl Experience {
     ) -> Result<Self, PolicyError> {
         let rewards_g = |group: &Group| group.completions.iter().map(|c| c.reward).collect();
         let rewards: Vec<Vec<Option<f64>>> = groups.iter().map(rewards_g).collect();
-        let advantages = objective::advantages(&rewards, &settings.advantages).advantages;
+        let advantages = objective::advantages(&rewards, &settings.advantages);
         let is_scored = |c: &Completion| c.reward.is_some() || c.reasoning.is_some();
         let (mut batch, places_n) = own_rows(groups, settings.sampling.temperature, is_scored);
         let graded = |(row, &(group, number)): (usize, &(usize, usize))| {
