@@ -1,6 +1,6 @@
 //! What a run minimises, and the only list of terms.
 
-use crate::{Aggregation, Grpo, Kl, RatioLevel, Sami, SinkhornDrift, WarmUp, Weighted};
+use crate::{Grpo, Kl, Sami, SinkhornDrift, WarmUp, Weighted};
 
 /// The weights and choices of an objective. A term of weight 0 is left out.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,28 +17,6 @@ pub struct Settings {
     pub transport_weight: f64,
     /// How that drift is measured.
     pub transport: SinkhornDrift,
-}
-
-impl Default for Settings {
-    /// Ratios of sequences \[paper\]; no KL, the clip, both weights, the warm-up and ε are a third
-    /// party's starting points \[2nd\].
-    fn default() -> Self {
-        Self {
-            grpo: Grpo {
-                level: RatioLevel::Sequence,
-                epsilon: 0.1,
-                epsilon_high: 0.1,
-                aggregation: Aggregation::Grpo,
-            },
-            beta: 0.0,
-            sami_weight: 0.05,
-            sami_warm_up: WarmUp { steps: 50 },
-            transport_weight: 0.01,
-            transport: SinkhornDrift {
-                options: transport::Options::default(),
-            },
-        }
-    }
 }
 
 impl Settings {
@@ -62,6 +40,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Aggregation, RatioLevel};
 
     #[test]
     fn a_term_is_listed_if_and_only_if_it_has_weight() {
@@ -72,17 +51,25 @@ mod tests {
                 .map(|term| term.term.name())
                 .collect()
         };
-        let none = Settings {
-            sami_weight: 0.0,
-            transport_weight: 0.0,
-            ..Settings::default()
+        let with = |beta, sami_weight, transport_weight| Settings {
+            grpo: Grpo {
+                level: RatioLevel::Token,
+                epsilon: 0.2,
+                epsilon_high: 0.2,
+                aggregation: Aggregation::Dapo,
+            },
+            beta,
+            sami_weight,
+            sami_warm_up: WarmUp { steps: 50 },
+            transport_weight,
+            transport: SinkhornDrift {
+                options: transport::Options::default(),
+            },
         };
-        let all = Settings {
-            beta: 0.04,
-            ..Settings::default()
-        };
-        assert_eq!(names(none), ["grpo"]);
-        assert_eq!(names(Settings::default()), ["grpo", "sami", "transport"]);
-        assert_eq!(names(all), ["grpo", "kl", "sami", "transport"]);
+        assert_eq!(names(with(0.0, 0.0, 0.0)), ["grpo"]);
+        assert_eq!(names(with(0.04, 0.0, 0.0)), ["grpo", "kl"]);
+        assert_eq!(names(with(0.0, 0.05, 0.01)), ["grpo", "sami", "transport"]);
+        let all = ["grpo", "kl", "sami", "transport"];
+        assert_eq!(names(with(0.04, 0.05, 0.01)), all);
     }
 }

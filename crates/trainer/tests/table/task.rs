@@ -1,7 +1,9 @@
 //! Tasks over a table of logits, shared by the tests.
 
 use math::Key;
-use objective::{AdvantageOptions, Aggregation, Deviation, Grpo, RatioLevel, ScaleRewards, WarmUp};
+use objective::{
+    AdvantageOptions, Aggregation, Deviation, Grpo, RatioLevel, ScaleRewards, SinkhornDrift, WarmUp,
+};
 use policy::{
     Batch, Message, Policy, Role, Row, SamplingOptions, TabularPolicy, TextCodec, TextError,
 };
@@ -103,8 +105,11 @@ pub(crate) fn settings(beta: f64) -> Settings {
             },
             beta,
             sami_weight: 0.0,
+            sami_warm_up: WarmUp { steps: 0 },
             transport_weight: 0.0,
-            ..objective::Settings::default()
+            transport: SinkhornDrift {
+                options: transport::Options::default(),
+            },
         },
         learning_rate: 1.0,
         lr_scheduler_type: Schedule::Constant,
@@ -179,7 +184,6 @@ pub(crate) fn all_terms() -> Settings {
         },
         objective: objective::Settings {
             sami_weight: 0.5,
-            sami_warm_up: WarmUp { steps: 0 },
             transport_weight: 0.5,
             ..own.objective
         },
