@@ -169,6 +169,21 @@ impl Config {
         self.original.insert(key, json!(self.vocabulary));
     }
 
+    /// Ends completions at these ids from now on; they are saved too.
+    pub(crate) fn set_end_tokens(&mut self, tokens: &[u32]) {
+        self.eos_token_ids = tokens.to_vec();
+        let value = match tokens {
+            [token] => json!(token),
+            tokens => json!(tokens),
+        };
+        for object in [Some(&mut self.original), self.generation.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            object.insert("eos_token_id".to_owned(), value.clone());
+        }
+    }
+
     /// Weights of the model; a tied matrix counts once.
     pub fn parameters(&self) -> usize {
         self.count() as usize

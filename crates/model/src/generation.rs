@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use kernel::attention::{self, RowSpans};
-use kernel::{Matrix, Mode, linear, rows, sample};
+use kernel::{Matrix, Mode, linear, sample};
 use math::Key;
 use policy::{
     Batch, Finish, PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions,
@@ -21,6 +21,10 @@ pub(crate) const WAVE_ROWS_MAX: usize = 512;
 const WAVE_CACHE_VALUES_MAX: usize = 1 << 29;
 /// Logits held at once at most: 64 MiB.
 const LOGITS_MAX: usize = 1 << 24;
+
+/// Prefix tokens computed at once, so that a wave of long prompts does not hold their activations
+/// all together; a longer prefix is computed alone.
+pub(crate) const PREFILL_TOKENS_MAX: usize = 8192;
 
 /// A completion being drawn.
 struct Row {
@@ -149,46 +153,77 @@ impl Wave<'_> {
     /// hidden state that predicts its first token.
     fn prefill(&mut self, requests: &[Request], shares: &[Share]) -> Matrix {
         let model = self.model;
-        let prefixes = shares
-            .iter()
-            .map(|(request, _)| requests[*request].prefix.clone());
-        let batch = Batch {
-            prefixes: prefixes.collect(),
-            rows: Vec::new(),
-            temperature: 1.0,
-        };
-        let packing = Packing::new(&batch);
-        let prefix_tokens = packing.tokens_n.len();
+        self.place(requests, shares);
+        let mut trace = model.decoder.trace(&model.parameters, 1);
+        let mut scratch = Scratch::new(&model.parameters);
+        let width = trace.hidden_nd.columns();
+        let mut hidden_rd = model.device().zeros(self.active.len(), width);
+        let (mut slot, mut row) = (0, 0);
+        for part in parts(requests, shares) {
+            let prefixes = part
+                .iter()
+                .map(|(request, _)| requests[*request].prefix.clone());
+            let batch = Batch {
+                prefixes: prefixes.collect(),
+                rows: Vec::new(),
+                temperature: 1.0,
+            };
+            let packing = Packing::new(&batch);
+            self.read_prefixes(&packing, slot, &mut trace, &mut scratch);
+            slot += packing.tokens_n.len();
+            let mut end = 0;
+            for ((_, indices), prefix) in part.iter().zip(&batch.prefixes) {
+                end += prefix.len();
+                for _ in indices.clone() {
+                    hidden_rd.copy_rows(row, &trace.hidden_nd, end - 1..end);
+                    row += 1;
+                }
+            }
+        }
+        hidden_rd
+    }
+
+    /// Gives every completion its places in the caches: all prefixes first, then rows.
+    fn place(&mut self, requests: &[Request], shares: &[Share]) {
+        let prefix_tokens: usize = shares.iter().map(|(r, _)| requests[*r].prefix.len()).sum();
         let new_tokens = self.options.max_completion_length;
-        let mut last_r = Vec::new();
         let mut end = 0;
-        for ((request, indices), prefix) in shares.iter().zip(&batch.prefixes) {
+        for (request, indices) in shares {
+            let Request { prefix, key, .. } = &requests[*request];
             let shared = end..end + prefix.len();
             end = shared.end;
             for index in indices.clone() {
-                let start = prefix_tokens + self.active.len() * new_tokens;
-                last_r.push(shared.end as u32 - 1);
                 self.active.push(Row {
                     request: *request,
                     index,
-                    key: requests[*request].key.child(index as u64),
+                    key: key.child(index as u64),
                     shared: shared.clone(),
-                    start,
+                    start: prefix_tokens + self.active.len() * new_tokens,
                     sample: empty_sample(),
                 });
             }
         }
         let slots = prefix_tokens + self.active.len() * new_tokens;
-        let heads = model.decoder.heads;
+        let heads = self.model.decoder.heads;
         let columns = 2 * heads.key_value * heads.size;
-        let device = model.device();
-        self.caches = (0..model.config.layers)
-            .map(|_| device.zeros(slots, columns))
-            .collect();
+        let device = self.model.device();
+        let layers = 0..self.model.config.layers;
+        self.caches = layers.map(|_| device.zeros(slots, columns)).collect();
+    }
 
-        let at: Vec<u32> = (0..prefix_tokens as u32).collect();
-        let mut trace = model.decoder.trace(&model.parameters, 1);
-        let mut scratch = Scratch::new(&model.parameters);
+    /// Computes packed prefixes into the caches from `slot` on.
+    fn read_prefixes(
+        &mut self,
+        packing: &Packing,
+        slot: usize,
+        trace: &mut Trace,
+        scratch: &mut Scratch,
+    ) {
+        let heads = self.model.decoder.heads;
+        let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
+        let at: Vec<u32> = (slot..slot + tokens_n.len())
+            .map(|slot| slot as u32)
+            .collect();
         let caches = &mut self.caches;
         let mut attend = |layer: usize, saved: &mut Activations| {
             let Activations {
@@ -200,20 +235,15 @@ impl Wave<'_> {
             attention::append(&heads, qkv_nc, &mut caches[layer], &at);
             attention::forward(&packing.layout, &heads, qkv_nc, attended_nq, log_sum_exp_nh);
         };
-        let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
-        let parameters = &model.parameters;
-        let decoder = &model.decoder;
+        let (decoder, parameters) = (&self.model.decoder, &self.model.parameters);
         decoder.forward(
             parameters,
             tokens_n,
             positions_n,
-            &mut trace,
-            &mut scratch,
+            trace,
+            scratch,
             &mut attend,
         );
-        let mut hidden_rd = device.zeros(last_r.len(), trace.hidden_nd.columns());
-        rows::gather(&trace.hidden_nd, &last_r, &mut hidden_rd);
-        hidden_rd
     }
 
     /// Draws the next token of every active completion; those that end leave.
@@ -307,6 +337,22 @@ impl Wave<'_> {
             &mut attend,
         );
     }
+}
+
+/// Cuts a wave's shares between prefixes into parts that are prefilled at once.
+fn parts<'a>(requests: &[Request], mut shares: &'a [Share]) -> Vec<&'a [Share]> {
+    let mut parts = Vec::new();
+    while !shares.is_empty() {
+        let mut tokens = 0;
+        let fits = shares.iter().take_while(|(request, _)| {
+            tokens += requests[*request].prefix.len();
+            tokens <= PREFILL_TOKENS_MAX
+        });
+        let (part, rest) = shares.split_at(fits.count().max(1));
+        parts.push(part);
+        shares = rest;
+    }
+    parts
 }
 
 fn empty_sample() -> Sample {

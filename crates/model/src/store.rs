@@ -28,6 +28,19 @@ impl Transformer {
         Ok(Self::new(config, parameters))
     }
 
+    /// Passes where the weights are whole and of the shapes that the configuration says, by their
+    /// headers alone; what the numbers are, only [`open`](Self::open) sees.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for numbers that are not finite or of an unknown format.
+    pub fn check_weights(source: &Source, config: &Config) -> Result<(), ModelError> {
+        let mut weights = Weights::open(source, config)?;
+        for tensor in tensors(config) {
+            weights.pass(&tensor.name, &tensor.shape)?;
+        }
+        weights.finish()
+    }
+
     /// A model of this shape with random weights: normal with the configuration's
     /// `initializer_range`, norms 1 and biases 0, as transformers initialises.
     pub fn random(config: Config, device: &Device, key: Key) -> Self {

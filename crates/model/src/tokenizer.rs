@@ -75,8 +75,9 @@ impl ChatTokenizer {
         }
         let end = special.iter().find(|(name, _)| name == "eos_token");
         let end = end.and_then(|(_, text)| tokenizer.token_to_id(text));
-        let mut end_tokens = config.eos_token_ids.clone();
-        end_tokens.extend(end.filter(|token| !config.eos_token_ids.contains(token)));
+        let mut end_tokens: Vec<u32> = end.into_iter().collect();
+        let others = config.eos_token_ids.iter();
+        end_tokens.extend(others.filter(|&&token| Some(token) != end));
         if end_tokens.is_empty() {
             return Err(ModelError::MissingEndToken {
                 place: source.place(),
@@ -160,12 +161,10 @@ fn check_vocabulary(tokenizer: &Tokenizer, rows: usize) -> Result<(), ModelError
     Ok(())
 }
 
-/// One more than the largest id.
+/// One more than the largest id; ids may have gaps.
 fn id_count(tokenizer: &Tokenizer) -> usize {
-    let added = tokenizer.get_added_tokens_decoder().into_keys().max();
-    tokenizer
-        .get_vocab_size(false)
-        .max(added.map_or(0, |id| id as usize + 1))
+    let largest = tokenizer.get_vocab(true).into_values().max();
+    largest.map_or(0, |id| id as usize + 1)
 }
 
 /// The named special tokens; those of `tokenizer_config.json` come first.

@@ -102,6 +102,12 @@ impl Transformer {
         self.training = None;
     }
 
+    /// Ends completions at these ids: those of the codec, whose first is the one a warm start
+    /// teaches. By default they are the configuration's alone, which may miss the turn's end.
+    pub fn set_end_tokens(&mut self, tokens: &[u32]) {
+        self.config.set_end_tokens(tokens);
+    }
+
     /// Keeps a copy of the present weights as the reference policy.
     ///
     /// Without it [`Policy::reference_signals`] panics; a run whose objective never compares with
@@ -123,7 +129,7 @@ impl Transformer {
             rows: Vec::new(),
             temperature: 1.0,
         };
-        self.check(&batch)?;
+        self.check_batch(&batch)?;
         let packing = Packing::new(&batch);
         let trace = self.run(&self.parameters, &packing);
         let mut logits = self.device().zeros(tokens.len(), self.config.vocabulary);
@@ -158,13 +164,13 @@ impl Transformer {
     }
 
     fn score(&self, parameters: &Parameters, batch: &Batch) -> Result<Signals, PolicyError> {
-        self.check(batch)?;
+        self.check_batch(batch)?;
         let packing = Packing::new(batch);
         let trace = self.run(parameters, &packing);
         signals(parameters, &packing, &trace.hidden_nd, batch.temperature).map(|(s, _)| s)
     }
 
-    fn check(&self, batch: &Batch) -> Result<(), PolicyError> {
+    fn check_batch(&self, batch: &Batch) -> Result<(), PolicyError> {
         let (context, vocabulary) = (self.config.max_position_embeddings, self.config.vocabulary);
         let known = |tokens: &[u32]| match tokens.iter().find(|&&t| t as usize >= vocabulary) {
             Some(&token) => Err(PolicyError::UnknownToken { token, vocabulary }),
@@ -316,7 +322,7 @@ impl Policy for Transformer {
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Signals, PolicyError> {
-        self.check(batch)?;
+        self.check_batch(batch)?;
         let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
         let packing = Packing::new(batch);
         let Training { trace, scratch, .. } = &mut training;

@@ -56,10 +56,10 @@ impl Batch {
     pub fn slices(&self, tokens_max: usize) -> Vec<Slice> {
         let mut slices: Vec<Slice> = Vec::new();
         let mut computed = 0;
+        let rows_p = self.rows_by_prefix();
         for (prefix, tokens) in self.prefixes.iter().enumerate() {
-            let rows = (0..self.rows.len()).filter(|&row| self.rows[row].prefix == prefix);
             let mut opened = false;
-            for row in rows {
+            for &row in &rows_p[prefix] {
                 let length = self.rows[row].tokens_t.len() - 1;
                 let added = length + if opened { 0 } else { tokens.len() };
                 if slices.is_empty() || computed + added > tokens_max {
@@ -86,6 +86,15 @@ impl Batch {
             }
         }
         slices
+    }
+
+    /// For each prefix, the indices of its rows in their order.
+    pub fn rows_by_prefix(&self) -> Vec<Vec<usize>> {
+        let mut rows_p = vec![Vec::new(); self.prefixes.len()];
+        for (index, row) in self.rows.iter().enumerate() {
+            rows_p[row.prefix].push(index);
+        }
+        rows_p
     }
 
     fn without_rows(&self) -> Self {

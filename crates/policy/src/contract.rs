@@ -6,8 +6,8 @@ use crate::{Batch, Request, Sample, SampleProgress, SamplingOptions, Signals};
 pub trait Sampler {
     /// For each request, its completions in the order of their numbers.
     ///
-    /// The same keys give the same tokens whatever else is in the call. `progress` is called now
-    /// and then.
+    /// The same call gives the same tokens. A key gives the same ones beside other requests too, up
+    /// to the rounding of probabilities. `progress` is called now and then.
     ///
     /// # Errors
     /// Where a prefix is too long for the policy, or the policy's numbers are not finite.

@@ -39,7 +39,7 @@ pub trait TextCodec {
     /// id inside a character of several bytes adds nothing until the character is whole.
     fn pieces(&self, tokens_t: &[u32]) -> Vec<String>;
 
-    /// The ids that end a completion.
+    /// The ids that end a completion, at least one; the first is the one that a warm start teaches.
     fn end_tokens(&self) -> &[u32];
 }
 

@@ -26,15 +26,13 @@ impl Packing {
         let mut packed = Packed::default();
         let mut starts = vec![0; batch.rows.len()];
         let mut ends = Vec::with_capacity(batch.prefixes.len());
-        for (index, prefix) in batch.prefixes.iter().enumerate() {
+        for (prefix, rows) in batch.prefixes.iter().zip(batch.rows_by_prefix()) {
             let parent = packed.push(prefix, 0, None);
             ends.push(packed.tokens_n.len() - 1);
-            for (row, start) in batch.rows.iter().zip(&mut starts) {
-                if row.prefix == index {
-                    *start = packed.tokens_n.len();
-                    let read = &row.tokens_t[..row.tokens_t.len() - 1];
-                    packed.push(read, prefix.len(), parent);
-                }
+            for row in rows {
+                starts[row] = packed.tokens_n.len();
+                let tokens_t = &batch.rows[row].tokens_t;
+                packed.push(&tokens_t[..tokens_t.len() - 1], prefix.len(), parent);
             }
         }
         let mut packing = Self {

@@ -324,7 +324,7 @@ fn a_tokenizer_larger_than_the_embedding_is_an_error() {
         "the tokenizer has 32011 ids, the embedding 32010 rows"
     );
     let tokenizer = open(32_011).expect("as many rows as ids");
-    assert_eq!(tokenizer.end_tokens(), [2, 32_000]);
+    assert_eq!(tokenizer.end_tokens(), [32_000, 2]);
 }
 
 fn render(source: &str, content: &str) -> Result<String, TextError> {

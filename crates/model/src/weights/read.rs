@@ -106,23 +106,20 @@ impl Weights {
     /// Where there is none, its shape is another, its number format is not read, or a value is not
     /// finite.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let entry = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| ModelError::MissingTensor {
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-            })?;
-        if entry.header.shape != shape {
-            return Err(ModelError::TensorShape {
-                name: name.to_owned(),
-                found: entry.header.shape.clone(),
-                expected: shape.to_vec(),
-            });
-        }
-        let values = self.files[entry.shard].read(name, &entry.header)?;
+        let Entry { shard, header } = entry(&self.tensors, name, shape)?;
+        let values = self.files[*shard].read(name, header)?;
         self.taken.insert(name.to_owned());
         Ok(values)
+    }
+
+    /// Counts a tensor of this shape as read, after a look at its header alone.
+    ///
+    /// # Errors
+    /// Where there is none, or its shape is another.
+    pub(crate) fn pass(&mut self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        entry(&self.tensors, name, shape)?;
+        self.taken.insert(name.to_owned());
+        Ok(())
     }
 
     /// Ends reading. Rotation tables that old checkpoints carry along count for nothing.
@@ -210,6 +207,25 @@ impl Weights {
         self.files.push(shard);
         Ok(())
     }
+}
+
+fn entry<'a>(
+    tensors: &'a BTreeMap<String, Entry>,
+    name: &str,
+    shape: &[usize],
+) -> Result<&'a Entry, ModelError> {
+    let entry = tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
+        name: name.to_owned(),
+        expected: shape.to_vec(),
+    })?;
+    if entry.header.shape != shape {
+        return Err(ModelError::TensorShape {
+            name: name.to_owned(),
+            found: entry.header.shape.clone(),
+            expected: shape.to_vec(),
+        });
+    }
+    Ok(entry)
 }
 
 impl Shard {
