@@ -1,10 +1,10 @@
-//! Information bounds over many prompts, with their intervals.
+//! Information bounds over many contrasts, with their intervals.
 
 use math::{Interval, Key, bootstrap_mean};
 
-use crate::contrast_losses;
+use crate::{Bounds, contrast_losses};
 
-/// Mean bounds over prompts, in nats, each with a 95 % bootstrap interval.
+/// Mean bounds over contrasts, in nats, each with a 95 % bootstrap interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BoundEstimate {
     /// From the contrast over constitutions.
@@ -13,22 +13,25 @@ pub struct BoundEstimate {
     pub over_completions: Interval,
 }
 
-/// The bounds of several prompts, one matrix of scores (constitutions × completions) each.
+/// The bounds of several contrasts: for each, its question and its matrix of scores
+/// (constitutions × completions).
 ///
-/// Prompts are the units that are resampled, and both directions see the same resamples. NaN for
-/// no prompts; for one, a value without an interval.
+/// Questions are the units that are resampled, each with all its contrasts, and both directions see
+/// the same resamples. NaN for no contrasts; for those of one question, a value without an interval.
 ///
 /// # Panics
 /// If a matrix is empty or not square.
-pub fn bounds(matrices: &[Vec<Vec<f64>>], resamples: usize, key: Key) -> BoundEstimate {
-    let of_prompts: Vec<_> = matrices
-        .iter()
-        .map(|matrix_kk| contrast_losses(matrix_kk).bounds(matrix_kk.len()))
-        .collect();
-    let constitutions: Vec<f64> = of_prompts.iter().map(|b| b.over_constitutions).collect();
-    let completions: Vec<f64> = of_prompts.iter().map(|b| b.over_completions).collect();
+pub fn bounds(matrices: &[(usize, Vec<Vec<f64>>)], resamples: usize, key: Key) -> BoundEstimate {
+    let estimate = |direction: fn(Bounds) -> f64| {
+        let bound = |(question, matrix_kk): &(usize, Vec<Vec<f64>>)| {
+            let bounds = contrast_losses(matrix_kk).bounds(matrix_kk.len());
+            (*question, direction(bounds))
+        };
+        let values: Vec<(usize, f64)> = matrices.iter().map(bound).collect();
+        bootstrap_mean(&values, resamples, key)
+    };
     BoundEstimate {
-        over_constitutions: bootstrap_mean(&constitutions, resamples, key),
-        over_completions: bootstrap_mean(&completions, resamples, key),
+        over_constitutions: estimate(|bounds| bounds.over_constitutions),
+        over_completions: estimate(|bounds| bounds.over_completions),
     }
 }

@@ -8,7 +8,7 @@
 //! but trust different things. Over constitutions, any offset of a completion (its length, its
 //! fluency) cancels; over completions it does not, and the bound holds only for matched ones.
 //!
-//! Start at [`contrast_losses`] for one prompt, [`bounds`] for many.
+//! Start at [`contrast_losses`] for one question, [`bounds`] for many.
 
 mod bound;
 mod contrast;

@@ -1,6 +1,6 @@
 //! How a policy does on held-out questions, through the same rollout that training uses.
 
-use math::{Interval, Key, mean, wilson};
+use math::{Interval, Key, bootstrap_mean, mean};
 use objective::{Evidence, SinkhornDrift, Term};
 use policy::{Batch, Policy, PolicyError, SampleProgress, SamplingOptions, Signals, TextCodec};
 use principle::{Principle, contrast};
@@ -26,13 +26,20 @@ pub struct EvaluationSettings {
     pub samples: usize,
     /// How completions are drawn; the temperature is positive.
     pub sampling: SamplingOptions,
-    /// Resamples behind the intervals of the bounds.
+    /// Resamples of the questions behind each interval.
     pub bootstrap_resamples: usize,
     /// How drift from the reference is measured; `None` where there is none to measure, and then
     /// no pass of the reference is made.
     pub drift: Option<SinkhornDrift>,
     /// Batches of more computed tokens are cut into slices.
     pub micro_batch_tokens: usize,
+}
+
+impl EvaluationSettings {
+    /// The key of the resamples, the same for every figure.
+    fn bootstrap(&self) -> Key {
+        Key::new(self.seed).child(BOOTSTRAP)
+    }
 }
 
 /// The figures of an evaluation, and the completions behind them.
@@ -46,8 +53,8 @@ pub struct Evaluated {
 
 /// Asks the held-out questions under every constitution of every principle.
 ///
-/// Rates have Wilson intervals over completions, bounds have bootstrap intervals over pairs of
-/// question and principle. `kl_reference` is the mean of k3 over the tokens drawn.
+/// Intervals are of the bootstrap over questions, each with all its completions and contrasts: they
+/// depend on each other. `kl_reference` is the mean of k3 over the tokens drawn.
 ///
 /// # Errors
 /// Where a prompt cannot be rendered, the policy fails, or the drift cannot be measured.
@@ -62,10 +69,10 @@ pub fn evaluate(
     require_temperature(&settings.sampling)?;
     let failed = |source: RolloutError| TrainError::Evaluation { source };
     let asked = ask(policy, codec, task, graders, settings, observer).map_err(failed)?;
-    let mut evaluation = rates(&asked.groups);
+    let mut evaluation = asked.rates(settings);
     let scored = Scored::new(policy, &asked.groups, settings);
     let scored = scored.map_err(|source| failed(source.into()))?;
-    scored.bounds(settings, &mut evaluation);
+    scored.bounds(&asked, settings, &mut evaluation);
     scored.drift(settings, &mut evaluation)?;
     Ok(Evaluated {
         evaluation,
@@ -78,6 +85,8 @@ struct Asked {
     /// A group's question is the number of a pair of principle and question.
     groups: Vec<Group>,
     completions: Vec<CompletionRecord>,
+    /// Questions asked under each principle.
+    questions: usize,
 }
 
 fn ask(
@@ -105,6 +114,7 @@ fn ask(
     let mut asked = Asked {
         groups: Vec::new(),
         completions: Vec::new(),
+        questions: questions.len(),
     };
     for (index, &principle) in principles.iter().enumerate() {
         let mut rendered = Vec::new();
@@ -133,24 +143,39 @@ fn ask(
     Ok(asked)
 }
 
-/// The shares of valid formats and of right answers.
-fn rates(groups: &[Group]) -> Evaluation {
-    let completions: Vec<&Completion> = groups.iter().flat_map(|g| &g.completions).collect();
-    let valid = completions
-        .iter()
-        .filter(|completion| completion.format_valid)
-        .count();
-    let answers: Vec<bool> = completions.iter().filter_map(|c| c.answer_right).collect();
-    let right = answers.iter().filter(|right| **right).count();
-    let (format_valid, format_valid_interval) = estimate(wilson(valid, completions.len()));
-    let (accuracy, accuracy_interval) = estimate(wilson(right, answers.len()));
-    Evaluation {
-        format_valid,
-        format_valid_interval,
-        accuracy,
-        accuracy_interval,
-        completions: completions.len(),
-        ..Evaluation::default()
+impl Asked {
+    /// The question of a group, whatever its principle.
+    fn question(&self, group: &Group) -> usize {
+        group.question % self.questions
+    }
+
+    /// The shares of valid formats and of right answers.
+    fn rates(&self, settings: &EvaluationSettings) -> Evaluation {
+        let rate = |found: fn(&Completion) -> Option<bool>| {
+            let of_group = |group: &Group| {
+                let question = self.question(group);
+                let found = group.completions.iter().filter_map(found);
+                found
+                    .map(|found| (question, f64::from(found)))
+                    .collect::<Vec<_>>()
+            };
+            let values: Vec<(usize, f64)> = self.groups.iter().flat_map(of_group).collect();
+            estimate(bootstrap_mean(
+                &values,
+                settings.bootstrap_resamples,
+                settings.bootstrap(),
+            ))
+        };
+        let (format_valid, format_valid_interval) = rate(|c| Some(c.format_valid));
+        let (accuracy, accuracy_interval) = rate(|c| c.answer_right);
+        Evaluation {
+            format_valid,
+            format_valid_interval,
+            accuracy,
+            accuracy_interval,
+            completions: self.completions.len(),
+            ..Evaluation::default()
+        }
     }
 }
 
@@ -192,11 +217,15 @@ impl Scored {
         })
     }
 
-    fn bounds(&self, settings: &EvaluationSettings, evaluation: &mut Evaluation) {
-        let matrix = |rows_kk: &Vec<_>| contrast::matrix(rows_kk, &self.batch, &self.signals);
+    fn bounds(&self, asked: &Asked, settings: &EvaluationSettings, evaluation: &mut Evaluation) {
+        let matrix = |rows_kk: &Vec<Vec<usize>>| {
+            let group = &asked.groups[self.batch.rows[rows_kk[0][0]].prefix];
+            let matrix_kk = contrast::matrix(rows_kk, &self.batch, &self.signals);
+            (asked.question(group), matrix_kk)
+        };
         let matrices: Vec<_> = self.rows_qkk.iter().map(matrix).collect();
-        let key = Key::new(settings.seed).child(BOOTSTRAP);
-        let bounds = information::bounds(&matrices, settings.bootstrap_resamples, key);
+        let (resamples, key) = (settings.bootstrap_resamples, settings.bootstrap());
+        let bounds = information::bounds(&matrices, resamples, key);
         evaluation.contrasts = matrices.len();
         (
             evaluation.bound_constitutions_nats,
