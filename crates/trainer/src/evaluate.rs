@@ -7,7 +7,7 @@ use principle::{Principle, contrast};
 use record::{CompletionRecord, Evaluation};
 use rollout::{Completion, Group, Rollout, RolloutError, WeightedGrader};
 
-use crate::accumulate::signals;
+use crate::accumulate::{signals, signals_of};
 use crate::completions::completion_records;
 use crate::draws::{BOOTSTRAP, EVALUATION};
 use crate::prompts::prompts;
@@ -179,7 +179,7 @@ impl Asked {
     }
 }
 
-/// The completions under their own constitutions and, after them, those of the contrasts.
+/// The completions under their own constitutions and, after them, what the contrasts add.
 struct Scored {
     batch: Batch,
     /// Rows under their own constitution.
@@ -187,6 +187,7 @@ struct Scored {
     /// Those of them that have a point.
     cloud: Vec<usize>,
     rows_qkk: Vec<Vec<Vec<usize>>>,
+    /// Of every row where drift is measured, else of those of the contrasts.
     signals: Signals,
     /// Of the rows under their own constitution.
     reference: Option<Signals>,
@@ -206,7 +207,14 @@ impl Scored {
             .map(|_| signals(&batch, tokens_max, |slice| policy.reference_signals(slice)));
         let (own, cloud) = (batch.rows.len(), gated(&batch));
         let rows_qkk = contrast::rows(&mut batch, &contrasted_qk(groups)).rows_qkk;
-        let signals = signals(&batch, tokens_max, |slice| policy.signals(slice))?;
+        let needed = if settings.drift.is_some() {
+            (0..batch.rows.len()).collect()
+        } else {
+            let mut needed = rows_qkk.concat().concat();
+            needed.sort_unstable();
+            needed
+        };
+        let signals = signals_of(needed, &batch, tokens_max, |slice| policy.signals(slice))?;
         Ok(Self {
             batch,
             own,
@@ -277,5 +285,76 @@ fn estimate(interval: Interval) -> (Option<f64>, Option<[f64; 2]>) {
         (Some(value), Some([low, high]))
     } else {
         (None, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::{Finish, Sample, TabularPolicy};
+
+    use super::*;
+
+    fn completion(is_gated: bool) -> Completion {
+        Completion {
+            sample: Sample {
+                tokens_t: vec![0, 1],
+                logprobs_t: vec![-1.0; 2],
+                entropies_t: vec![0.0; 2],
+                finish: Finish::Stop,
+            },
+            text: String::new(),
+            grades: Vec::new(),
+            reward: None,
+            format_valid: is_gated,
+            reasoning: is_gated.then_some(0..1),
+            answer_right: None,
+        }
+    }
+
+    /// A question under two constitutions with a contrast, and one without.
+    fn groups() -> Vec<Group> {
+        let group = |(index, gated): (usize, [bool; 3])| Group {
+            question: index / 2,
+            constitution: index % 2,
+            prefix: vec![index as u32 % 2],
+            completions: gated.map(completion).to_vec(),
+        };
+        let gated_g = [
+            [false, true, true],
+            [true, false, true],
+            [true; 3],
+            [false; 3],
+        ];
+        gated_g.into_iter().enumerate().map(group).collect()
+    }
+
+    #[test]
+    fn without_drift_only_the_rows_of_contrasts_are_scored() {
+        let policy = TabularPolicy::new(2, &[vec![0.5, 0.0], vec![0.0, 0.3]], &[]);
+        let scored_rows = |drift| -> Vec<usize> {
+            let settings = EvaluationSettings {
+                seed: 1,
+                questions: 2,
+                samples: 3,
+                sampling: SamplingOptions {
+                    temperature: 1.0,
+                    top_k: None,
+                    top_p: None,
+                    max_completion_length: 2,
+                },
+                bootstrap_resamples: 10,
+                drift,
+                micro_batch_tokens: 8,
+            };
+            let scored = Scored::new(&policy, &groups(), &settings).expect("known tokens");
+            let lengths = scored.signals.logprobs_nt.iter().map(Vec::len);
+            let found = lengths.enumerate().filter(|&(_, length)| length > 0);
+            found.map(|(row, _)| row).collect()
+        };
+        // The first gated completions are rows 1 and 3; 12 and 13 set each under the other's.
+        assert_eq!(scored_rows(None), [1, 3, 12, 13]);
+        let options = transport::Options::default();
+        let all = scored_rows(Some(SinkhornDrift { options }));
+        assert_eq!(all, (0..14).collect::<Vec<_>>());
     }
 }
