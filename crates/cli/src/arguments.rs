@@ -144,9 +144,9 @@ pub(crate) struct GenerateArguments {
     /// Draw from the smallest set of likeliest tokens that holds this probability only
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) top_p: f64,
-    /// The most tokens of a completion
-    #[arg(long, value_name = "TOKENS", default_value_t = 256)]
-    pub(crate) max_completion_length: usize,
+    /// The most tokens of a completion; by default 256, or half the context where that is less
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_completion_length: Option<usize>,
     /// Names the draws: the same seed gives the same text
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,

@@ -48,6 +48,12 @@ pub(crate) enum InputError {
         /// The places.
         tried: Vec<String>,
     },
+    /// A path of no characters.
+    #[error("{key} is empty; expected a path")]
+    NoPath {
+        /// The recipe's key or the argument.
+        key: &'static str,
+    },
     /// A file that cannot be read.
     #[error("{}: {reason}", path.display())]
     Unreadable {
@@ -91,7 +97,10 @@ pub(crate) enum InputError {
         remedy: &'static str,
     },
     /// No row is short enough.
-    #[error("{}: the shortest row has {shortest} tokens, but {key} is {limit}", path.display())]
+    #[error(
+        "{key} is {limit}; expected at least {shortest}, the tokens of the shortest row of {}",
+        path.display()
+    )]
     AllTooLong {
         /// The file.
         path: PathBuf,

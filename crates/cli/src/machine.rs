@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::{ChatTokenizer, Config, Device, PLAIN_TEMPLATE, Source};
+use model::{ChatTokenizer, Config, Device, PLAIN_TEMPLATE, Source, Transformer};
 
 use crate::arguments::{DeviceChoice, MachineArguments, ModelArguments};
 use crate::data::find;
@@ -52,21 +52,28 @@ pub(crate) fn open_section(
         None => None,
     };
     let mut opened = open(&section.path, source, template.as_deref())?;
+    if !section.random_weights {
+        Transformer::check_weights(&opened.source, &opened.config)
+            .map_err(|error| InputError::refused(&section.path, &error))?;
+    }
     let ids = opened.tokenizer.add_tokens(&section.add_tokens);
     let ids = ids.map_err(|error| InputError::refused(&section.path, &error))?;
     opened.config.grow_vocabulary(ids);
     Ok(opened)
 }
 
-/// The model that the command line names. A model that is prompted with raw text needs no template.
+/// The model that the command line names. A model that is not prompted in turns needs no template.
 ///
 /// # Errors
 /// Where a file is missing or not valid.
-pub(crate) fn open_arguments(arguments: &ModelArguments) -> Result<Opened, InputError> {
+pub(crate) fn open_arguments(
+    arguments: &ModelArguments,
+    is_chat: bool,
+) -> Result<Opened, InputError> {
     let source = source("--model", &arguments.model, None)?;
     let template = match &arguments.chat_template {
         Some(word) => Some(template("--chat-template", word, None)?.1),
-        None => (!arguments.chat).then(|| PLAIN_TEMPLATE.to_owned()),
+        None => (!is_chat).then(|| PLAIN_TEMPLATE.to_owned()),
     };
     open(&arguments.model, source, template.as_deref())
 }

@@ -44,6 +44,25 @@ pub(crate) fn positive(key: &'static str, found: f64) -> Result<(), OutOfRange> 
     )
 }
 
+/// A temperature to learn at: logits divided by less than this overflow float32.
+///
+/// # Errors
+/// [`OutOfRange`].
+pub(crate) fn temperature(key: &'static str, found: f64) -> Result<(), OutOfRange> {
+    positive(key, found)?;
+    require(found >= 1e-6, key, found, "1e-6 or more")
+}
+
+/// A learning rate: with more than this, one update takes float32 weights out of their range, and
+/// no good ones are left.
+///
+/// # Errors
+/// [`OutOfRange`].
+pub(crate) fn learning_rate(key: &'static str, found: f64) -> Result<(), OutOfRange> {
+    positive(key, found)?;
+    require(found <= 1e30, key, found, "at most 1e30")
+}
+
 /// A finite number, 0 or above.
 ///
 /// # Errors

@@ -8,8 +8,13 @@ use crate::{Constitution, Identifiers, Principle};
 #[derive(Debug, thiserror::Error)]
 pub enum PrincipleError {
     /// The TOML does not parse, or has not the expected keys.
-    #[error(transparent)]
-    Toml(#[from] toml::de::Error),
+    #[error("line {line}: {reason}")]
+    Toml {
+        /// Counted from 1.
+        line: usize,
+        /// What the parser expected.
+        reason: String,
+    },
     /// The JSON does not parse, or has not the expected keys.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -29,13 +34,13 @@ pub enum PrincipleError {
         id: String,
     },
     /// An id that names nothing.
-    #[error("principle {number} has an empty id")]
+    #[error("principle {number} has an empty id, expected a name of its own")]
     EmptyId {
         /// Which principle of the file, from 1.
         number: usize,
     },
     /// A text that says nothing.
-    #[error("principle {id:?} has an empty {field}")]
+    #[error("principle {id:?} has an empty {field}, expected text")]
     EmptyText {
         /// The principle.
         id: String,
@@ -43,7 +48,10 @@ pub enum PrincipleError {
         field: &'static str,
     },
     /// Two texts that no completion can tell apart.
-    #[error("negative {number} of principle {id:?} repeats its positive or another negative")]
+    #[error(
+        "negative {number} of principle {id:?} repeats its positive or another negative, expected \
+         a text that differs"
+    )]
     RepeatedText {
         /// The principle.
         id: String,
@@ -88,7 +96,14 @@ impl Constitution {
     /// For other keys, empty texts, ids used twice, and principles without a negative or with one
     /// that repeats another text.
     pub fn from_toml(text: &str) -> Result<Self, PrincipleError> {
-        Self::from_entries(toml::from_str::<File>(text)?.principle)
+        let file: File = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            PrincipleError::Toml {
+                line: 1 + text[..start].matches('\n').count(),
+                reason: error.message().to_owned(),
+            }
+        })?;
+        Self::from_entries(file.principle)
     }
 
     /// Reads JSON of the same shape as [`from_toml`](Self::from_toml), or a SAMI file: one object

@@ -9,6 +9,9 @@ use serde::de::DeserializeOwned;
 
 use crate::{CompletionRecord, RecordError, StepRecord, Summary, atomic_folder, write_atomic};
 
+/// What a run has from its beginning, beside the plan.
+const FOLDERS: [&str; 2] = ["completions", "checkpoints"];
+
 /// A run on disk. It holds a path and nothing else, so several may look at one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
@@ -19,8 +22,19 @@ impl RunFolder {
     /// A new run with its plan, as TOML.
     ///
     /// # Errors
-    /// If the folder exists and is not empty, or where the file system refuses.
+    /// If the folder exists and is not empty, or where the file system refuses; then no folder is
+    /// left that was not there.
     pub fn create(path: &Path, plan: &str) -> Result<Self, RecordError> {
+        let missing = path.ancestors().take_while(|folder| !folder.exists());
+        let missing: Vec<&Path> = missing.collect();
+        Self::build(path, plan).inspect_err(|_| {
+            for folder in missing {
+                let _ = fs::remove_dir(folder);
+            }
+        })
+    }
+
+    fn build(path: &Path, plan: &str) -> Result<Self, RecordError> {
         fs::create_dir_all(path).map_err(RecordError::io("create", path))?;
         let mut entries = fs::read_dir(path).map_err(RecordError::io("list", path))?;
         if entries.next().is_some() {
@@ -30,11 +44,11 @@ impl RunFolder {
         let run = Self {
             path: path.to_owned(),
         };
-        for folder in ["completions", "checkpoints"] {
+        for folder in FOLDERS {
             let folder = path.join(folder);
             fs::create_dir(&folder).map_err(RecordError::io("create", &folder))?;
         }
-        write_atomic(&run.plan_path(), plan.as_bytes())?;
+        write_atomic(&run.plan_path(), plan.as_bytes()).inspect_err(|_| run.clone().withdraw())?;
         Ok(run)
     }
 
@@ -51,6 +65,15 @@ impl RunFolder {
         } else {
             Err(RecordError::NotARun { path: run.path })
         }
+    }
+
+    /// Takes back a run that was created and has recorded nothing. What cannot be removed stays.
+    pub fn withdraw(self) {
+        let _ = fs::remove_file(self.plan_path());
+        for folder in FOLDERS {
+            let _ = fs::remove_dir(self.path.join(folder));
+        }
+        let _ = fs::remove_dir(self.path);
     }
 
     /// The folder.
@@ -260,6 +283,15 @@ mod tests {
             matches!(other, Err(RecordError::NotARun { .. })),
             "{other:?}"
         );
+    }
+
+    #[test]
+    fn a_run_that_cannot_begin_or_is_withdrawn_leaves_nothing() {
+        let scratch = Scratch::new("withdrawn");
+        let too_long = "n".repeat(300);
+        RunFolder::create(&scratch.path().join("a/b").join(too_long), PLAN).unwrap_err();
+        run(&scratch).withdraw();
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 
     #[test]

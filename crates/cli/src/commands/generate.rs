@@ -12,18 +12,29 @@ use crate::machine::{self, Opened};
 use crate::range::{not_negative, require, some};
 use crate::terminal::{Bars, Phase, Screen, output};
 
+/// The most tokens of a completion, where nothing is asked for and the context is long enough.
+const LENGTH_MAX: usize = 256;
+
 /// Draws, then prints each completion: its text, or with `--json` an object.
 ///
 /// # Errors
 /// Where an argument, the model or a prompt is wrong, or the model's numbers are not finite.
 pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result<(), Failure> {
-    let options = sampling(arguments)?;
-    let prompts = prompts(arguments)?;
-    let opened = machine::open_arguments(&arguments.model)?;
+    let mut options = sampling(arguments)?;
+    let is_chat = arguments.model.chat
+        || arguments.model.chat_template.is_some()
+        || arguments.constitution.is_some();
+    let prompts = prompts(arguments, is_chat)?;
+    let opened = machine::open_arguments(&arguments.model, is_chat)?;
+    if arguments.max_completion_length.is_none() {
+        let half = opened.config.max_position_embeddings.div_ceil(2);
+        options.max_completion_length = options.max_completion_length.min(half);
+    }
     let requests = requests(&opened, &prompts, &options, arguments)?;
     let device = machine::device(&arguments.machine);
-    let policy = Transformer::open(&opened.source, &device)
+    let mut policy = Transformer::open(&opened.source, &device)
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;
+    policy.set_end_tokens(opened.tokenizer.end_tokens());
 
     let mut bars = Bars::new(screen, 0);
     let drawn = policy.sample(&requests, &options, &mut |progress| {
@@ -31,7 +42,7 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
         bars.tokens(progress.tokens);
     });
     bars.finish();
-    let drawn = drawn.map_err(|error| Failure::Run(error.to_string()))?;
+    let drawn = drawn.map_err(|error| InputError::refused(&arguments.model.model, &error))?;
     for (prompt, samples) in drawn.iter().enumerate() {
         for (number, sample) in samples.iter().enumerate() {
             let text = opened.tokenizer.pieces(&sample.tokens_t).concat();
@@ -48,7 +59,8 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
 fn sampling(arguments: &GenerateArguments) -> Result<SamplingOptions, InputError> {
     some("--num", arguments.num)?;
     not_negative("--temperature", arguments.temperature)?;
-    some("--max-completion-length", arguments.max_completion_length)?;
+    let max_completion_length = arguments.max_completion_length.unwrap_or(LENGTH_MAX);
+    some("--max-completion-length", max_completion_length)?;
     let top_p = arguments.top_p;
     require(
         top_p > 0.0 && top_p <= 1.0,
@@ -60,15 +72,15 @@ fn sampling(arguments: &GenerateArguments) -> Result<SamplingOptions, InputError
         temperature: arguments.temperature,
         top_k: Some(arguments.top_k).filter(|&k| k > 0),
         top_p: Some(top_p).filter(|&p| p < 1.0),
-        max_completion_length: arguments.max_completion_length,
+        max_completion_length,
     })
 }
 
 /// The prompts with their lines; the prompt of the command line is line 1.
-fn prompts(arguments: &GenerateArguments) -> Result<Vec<(usize, Conversation)>, InputError> {
-    let is_chat = arguments.model.chat
-        || arguments.model.chat_template.is_some()
-        || arguments.constitution.is_some();
+fn prompts(
+    arguments: &GenerateArguments,
+    is_chat: bool,
+) -> Result<Vec<(usize, Conversation)>, InputError> {
     let in_turns = |prompt: Conversation| {
         if is_chat {
             prompt.in_chat(arguments.constitution.as_deref())

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use console::measure_text_width;
 use record::{CompletionRecord, Evaluation, Summary};
 use trainer::Task;
 
 use crate::terminal::{Screen, Table, duration, grouped, short};
+
+/// Characters to the left of a text, for its name.
+const MARGIN: usize = 13;
 
 /// The most characters of a sample.
 const SAMPLE_CHARACTERS_MAX: usize = 600;
@@ -20,11 +24,7 @@ pub(super) fn samples(
 ) {
     let Some(first) = before.first() else { return };
     screen.line("");
-    screen.line(format!(
-        "{} {}",
-        screen.bold("Question"),
-        one_line(&first.prompt)
-    ));
+    paragraph(screen, &screen.bold("question"), &one_line(&first.prompt));
     let principle = task.principles.first();
     for constitution in 0..2 {
         let found = |records: &[CompletionRecord]| {
@@ -44,19 +44,46 @@ pub(super) fn samples(
                 0 => &principle.positive,
                 negative => &principle.negatives[negative - 1],
             };
-            screen.line(format!(
-                "{} {}",
-                screen.bold("Constitution"),
-                one_line(text)
-            ));
+            paragraph(screen, &screen.bold("constitution"), &one_line(text));
         }
         for (name, text) in [("before", before), ("after", after)] {
-            for (number, line) in shown(&text).lines().enumerate() {
-                let name = if number == 0 { name } else { "" };
-                screen.line(format!("  {} {line}", screen.dim(&format!("{name:<8}"))));
-            }
+            paragraph(
+                screen,
+                &screen.dim(&format!("  {name}")),
+                &shown(text.trim()),
+            );
         }
     }
+}
+
+/// A name, and beside it the text in as many lines as it takes.
+fn paragraph(screen: &Screen, name: &str, text: &str) {
+    let width = screen.columns().map(|columns| columns.max(40) - MARGIN);
+    let lines = text.lines().flat_map(|line| wrapped(line, width));
+    let mut lines = lines.collect::<Vec<_>>().into_iter();
+    let margin = " ".repeat(MARGIN - measure_text_width(name));
+    let first = lines.next().unwrap_or_default();
+    screen.line(format!("{name}{margin}{first}"));
+    for line in lines {
+        screen.line(format!("{:MARGIN$}{line}", ""));
+    }
+}
+
+/// A line broken between words where it is wider than `width`, if there is one.
+fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.last_mut().expect("there is a line");
+        let wide = measure_text_width(last) + 1 + measure_text_width(word);
+        if last.is_empty() {
+            last.push_str(word);
+        } else if width.is_some_and(|width| wide > width) {
+            lines.push(word.to_owned());
+        } else {
+            *last = format!("{last} {word}");
+        }
+    }
+    lines
 }
 
 /// Text of a model on a terminal: cut, and without the characters that would command it.
@@ -190,6 +217,13 @@ mod tests {
     #[test]
     fn a_completion_cannot_command_the_terminal() {
         assert_eq!(shown("\u{1b}[2J\rgone"), "\u{fffd}[2J\u{fffd}gone");
+    }
+
+    #[test]
+    fn words_that_do_not_fit_stand_on_the_next_line() {
+        assert_eq!(wrapped("one two three", Some(7)), ["one two", "three"]);
+        assert_eq!(wrapped("one two three", None), ["one two three"]);
+        assert_eq!(wrapped("unbreakable", Some(4)), ["unbreakable"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use math::Key;
 use model::{ChatTokenizer, Device, ModelError, Transformer};
+use policy::TextCodec;
 use record::{RecordError, RunFolder};
 use trainer::{LastGood, TrainError};
 
@@ -34,6 +35,7 @@ pub(super) fn learner(
             .map_err(|error| InputError::refused(&section.path, &error))?
     };
     policy.grow_vocabulary(opened.config.vocabulary);
+    policy.set_end_tokens(opened.tokenizer.end_tokens());
     policy.set_optimizer(plan::optimizer(optimizer));
     Ok(policy)
 }
@@ -45,7 +47,10 @@ pub(super) fn learner(
 pub(super) fn begin(path: &Path, plan: &str) -> Result<RunFolder, InputError> {
     RunFolder::create(path, plan).map_err(|error| InputError::OutNotWritable {
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: match error {
+            RecordError::Io { source, .. } => source.to_string(),
+            other => other.to_string(),
+        },
     })
 }
 
@@ -75,12 +80,10 @@ pub(super) fn stopped(
     let Some(LastGood { updates }) = not_finite(error) else {
         return Failure::Run(error.to_string());
     };
+    let reason = error.to_string();
     match save(updates) {
-        Ok(checkpoint) => Failure::NotFinite {
-            reason: error.to_string(),
-            checkpoint,
-        },
-        Err(failure) => failure,
+        Ok(checkpoint) => Failure::NotFinite { reason, checkpoint },
+        Err(failure) => Failure::Run(format!("{reason}; but they cannot be kept: {failure}")),
     }
 }
 

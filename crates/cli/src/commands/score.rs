@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use model::Transformer;
-use policy::{Batch, Row, Scorer, Signals, TextCodec};
+use policy::{Batch, PolicyError, Row, Scorer, Signals, TextCodec};
 use serde_json::{Value, json};
 
 use crate::arguments::ScoreArguments;
@@ -24,8 +24,8 @@ const TOKENS_MAX: usize = 8192;
 pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), Failure> {
     let source = Source::File(arguments.input.clone());
     let rows = data::rows(&source, None)?;
-    let opened = machine::open_arguments(&arguments.model)?;
     let is_chat = arguments.model.chat || arguments.model.chat_template.is_some();
+    let opened = machine::open_arguments(&arguments.model, is_chat)?;
     let ids = rows
         .iter()
         .map(|row| ids(row, &opened, is_chat).map_err(|reason| source.at(row.line, reason)));
@@ -33,7 +33,8 @@ pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), F
     let device = machine::device(&arguments.machine);
     let policy = Transformer::open(&opened.source, &device)
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;
-    let signals = signals(&policy, &batch, screen)?;
+    let signals = signals(&policy, &batch, screen)
+        .map_err(|error| InputError::refused(&arguments.model.model, &error))?;
     if arguments.json {
         for (row, logprobs_t) in batch.rows.iter().zip(&signals.logprobs_nt) {
             let object = json!({"completion_ids": row.tokens_t, "logprobs": logprobs_t});
@@ -140,7 +141,7 @@ fn batch(rows: Vec<(Vec<u32>, Vec<u32>)>) -> Batch {
     batch
 }
 
-fn signals(policy: &Transformer, batch: &Batch, screen: &Screen) -> Result<Signals, Failure> {
+fn signals(policy: &Transformer, batch: &Batch, screen: &Screen) -> Result<Signals, PolicyError> {
     let slices = batch.slices(TOKENS_MAX);
     let empty = vec![Vec::new(); batch.rows.len()];
     let mut whole = Signals {
@@ -150,11 +151,7 @@ fn signals(policy: &Transformer, batch: &Batch, screen: &Screen) -> Result<Signa
     let mut bars = Bars::new(screen, 0);
     for (done, slice) in slices.iter().enumerate() {
         bars.phase(Phase::Evaluation, 0, done, slices.len());
-        let part = policy.signals(&slice.batch);
-        slice.place(
-            part.map_err(|error| Failure::Run(error.to_string()))?,
-            &mut whole,
-        );
+        slice.place(policy.signals(&slice.batch)?, &mut whole);
     }
     bars.finish();
     Ok(whole)

@@ -1,12 +1,13 @@
 //! `enigma train`: evaluate, train, evaluate, and say what changed.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use model::Transformer;
 use objective::SinkhornDrift;
 use record::{RunFolder, Summary};
 use rollout::WeightedGrader;
-use trainer::{Evaluated, EvaluationSettings, Trained};
+use trainer::{Evaluated, EvaluationSettings, TrainError, Trained};
 
 use super::memory::peak_mib;
 use super::{report, run};
@@ -50,15 +51,8 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
         before,
         trained,
         after,
+        checkpoint,
     } = result?;
-    let dtype = plan.recipe.model.checkpoint_dtype;
-    let checkpoint = run::save(
-        &folder,
-        trained.steps,
-        &policy,
-        &plan.opened.tokenizer,
-        dtype,
-    )?;
     let summary = Summary {
         before: before.evaluation,
         after: after.evaluation,
@@ -151,6 +145,7 @@ struct Learnt {
     before: Evaluated,
     trained: Trained,
     after: Evaluated,
+    checkpoint: PathBuf,
 }
 
 fn learn(
@@ -168,7 +163,10 @@ fn learn(
     } = plan;
     let codec = &opened.tokenizer;
     let mut graders = graders(&recipe.rewards, &task.format);
-    let before = evaluate(plan, policy, &mut graders, None, progress)?;
+    let before = evaluate(plan, policy, &mut graders, None, progress).map_err(|error| {
+        folder.clone().withdraw();
+        InputError::refused(&recipe.model.path, &error)
+    })?;
     let trained = trainer::train(
         policy,
         codec,
@@ -184,11 +182,18 @@ fn learn(
             run::save(folder, updates, policy, codec, dtype)
         })
     })?;
-    let after = evaluate(plan, policy, &mut graders, plan.evaluation.drift, progress)?;
+    // What was learnt is safe before it is judged.
+    let checkpoint = run::save(folder, trained.steps, policy, codec, dtype)?;
+    let after = evaluate(plan, policy, &mut graders, plan.evaluation.drift, progress);
+    let after = after.map_err(|error| Failure::NotFinite {
+        reason: format!("after step {}, {error}", trained.steps),
+        checkpoint: checkpoint.clone(),
+    })?;
     Ok(Learnt {
         before,
         trained,
         after,
+        checkpoint,
     })
 }
 
@@ -198,7 +203,7 @@ fn evaluate(
     graders: &mut [WeightedGrader],
     drift: Option<SinkhornDrift>,
     progress: &mut Progress,
-) -> Result<Evaluated, Failure> {
+) -> Result<Evaluated, TrainError> {
     progress.begin_evaluation();
     let settings = EvaluationSettings {
         drift,
@@ -206,5 +211,4 @@ fn evaluate(
     };
     let codec = &plan.opened.tokenizer;
     trainer::evaluate(policy, codec, &plan.task, graders, &settings, progress)
-        .map_err(|error| Failure::Run(error.to_string()))
 }

@@ -56,7 +56,10 @@ impl Row {
             Some(_) => Err(source.at(self.line, format!("`{key}` is not text"))),
             None => {
                 let found: Vec<&str> = self.fields.keys().map(String::as_str).collect();
-                let found = found.join(", ");
+                let found = match found.join(", ") {
+                    none if none.is_empty() => "none".to_owned(),
+                    some => some,
+                };
                 Err(source.at(
                     self.line,
                     format!("expected the key `{key}`, found: {found}"),

@@ -69,6 +69,9 @@ pub(crate) fn find(
         .into_iter()
         .chain([PathBuf::from(word)]);
     let mut tried = Vec::new();
+    if word.is_empty() {
+        return Err(InputError::NoPath { key });
+    }
     for place in places {
         if place.exists() {
             return std::path::absolute(&place).map_err(|error| InputError::Unreadable {

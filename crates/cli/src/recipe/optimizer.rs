@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::range::{OutOfRange, not_negative, positive, require};
+use crate::range::{OutOfRange, learning_rate, not_negative, positive, require};
 
 /// `[optimizer]`. Names are those of transformers' `TrainingArguments`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -61,7 +61,7 @@ impl OptimizerSection {
     /// # Errors
     /// At the first number out of range.
     pub(super) fn check(&self) -> Result<(), OutOfRange> {
-        positive("optimizer.learning_rate", self.learning_rate)?;
+        learning_rate("optimizer.learning_rate", self.learning_rate)?;
         not_negative("optimizer.max_grad_norm", self.max_grad_norm)?;
         not_negative("optimizer.weight_decay", self.weight_decay)?;
         positive("optimizer.adam_epsilon", self.adam_epsilon)?;

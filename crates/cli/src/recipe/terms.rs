@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::range::{OutOfRange, not_negative, positive, require, some};
+use crate::range::{OutOfRange, not_negative, positive, require, some, temperature};
 
 /// `[sampling]`: how completions are drawn.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -179,7 +179,7 @@ impl SamplingSection {
             "2 or more, because advantages compare the completions of a group",
         )?;
         some("sampling.max_completion_length", self.max_completion_length)?;
-        positive("sampling.temperature", self.temperature)?;
+        temperature("sampling.temperature", self.temperature)?;
         let holds = self.top_p > 0.0 && self.top_p <= 1.0;
         require(holds, "sampling.top_p", self.top_p, "above 0, at most 1")
     }

@@ -11,6 +11,9 @@ const PHASE: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len}{msg:.dim}";
 /// Thin, so that two of them stay calm.
 const CHARACTERS: &str = "━╸─";
 
+/// How often bars are drawn where nothing changes.
+const TICK: Duration = Duration::from_millis(200);
+
 /// The two bars of a run.
 #[derive(Debug)]
 pub(crate) struct Bars {
@@ -41,7 +44,9 @@ impl Bars {
             };
             let style = ProgressStyle::with_template(template).expect("the template is ours");
             let bar = ProgressBar::new(length).with_style(style.progress_chars(CHARACTERS));
-            live.add(bar)
+            let bar = live.add(bar);
+            bar.enable_steady_tick(TICK);
+            bar
         };
         let run = bar(RUN, steps as u64).with_prefix("step");
         Self {
@@ -71,13 +76,18 @@ impl Bars {
     pub(crate) fn tokens(&self, tokens: usize) {
         let elapsed = self.phase.elapsed().as_secs_f64();
         if elapsed > 0.0 {
-            let rate = super::grouped((tokens as f64 / elapsed) as usize);
-            let left = match self.phase.position() {
-                0 => String::new(),
-                _ => format!(" · {} left", super::duration(self.phase.eta())),
-            };
-            self.phase.set_message(format!(" · {rate} tokens/s{left}"));
+            self.rate(tokens as f64 / elapsed);
         }
+    }
+
+    /// Tokens per second of the present phase: shows them and the time left.
+    pub(crate) fn rate(&self, tokens_per_second: f64) {
+        let rate = super::grouped(tokens_per_second as usize);
+        let left = match self.phase.position() {
+            0 => String::new(),
+            _ => format!(" · {} left", super::duration(self.phase.eta())),
+        };
+        self.phase.set_message(format!(" · {rate} tokens/s{left}"));
     }
 
     /// `done` steps are finished.

@@ -37,6 +37,13 @@ impl Screen {
         self.live.as_ref()
     }
 
+    /// Characters of a line, where there is life.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        self.live.as_ref()?;
+        let size = console::Term::stderr().size_checked();
+        size.map(|(_, columns)| usize::from(columns))
+    }
+
     /// One line, above any bars. A closed standard error is nobody's loss.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         let text = text.as_ref();

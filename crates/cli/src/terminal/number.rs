@@ -30,13 +30,19 @@ pub(crate) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", 100.0 * share))
 }
 
-/// Four significant digits, whatever the size; a missing number as a dash.
+/// Below this a figure is what rounding left of 0.
+const ROUNDING: f64 = 1e-12;
+
+/// About four significant digits, whatever the size; a missing number as a dash.
 pub(crate) fn short(value: Option<f64>) -> String {
     let Some(value) = value else {
         return "–".to_owned();
     };
     let size = value.abs();
-    if size > 0.0 && !(1e-3..1e4).contains(&size) {
+    if size < ROUNDING {
+        return "0.0000".to_owned();
+    }
+    if !(1e-3..1e4).contains(&size) {
         return format!("{value:.2e}");
     }
     format!("{value:.4}")
@@ -75,6 +81,7 @@ mod tests {
     fn small_numbers_keep_their_digits() {
         assert_eq!(short(Some(0.000_012_34)), "1.23e-5");
         assert_eq!(short(Some(0.0)), "0.0000");
+        assert_eq!(short(Some(-1.39e-17)), "0.0000");
         assert_eq!(short(None), "–");
     }
 }

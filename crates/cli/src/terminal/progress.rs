@@ -30,7 +30,13 @@ struct Column {
     show: fn(Option<f64>) -> String,
 }
 
-const WIDTH: usize = 12;
+impl Column {
+    /// Text of the column to the right of it; a line of all fits into 80 characters.
+    fn cell(&self, text: &str) -> String {
+        let width = self.head.len().max(9) + 1;
+        format!("{text:>width$}")
+    }
+}
 
 const TRAIN: &[Column] = &[
     Column {
@@ -146,6 +152,10 @@ impl Observer for Progress {
 
     fn update(&mut self, step: usize, done: usize, passes: usize) {
         self.bars.phase(Phase::Update, step, done, passes);
+        // A pass says nothing of itself until it is over; the step before was of the same kind.
+        if let Some(rate) = self.latest("update_tokens_per_second") {
+            self.bars.rate(rate);
+        }
     }
 
     fn step(&mut self, record: &StepRecord) {
@@ -157,19 +167,14 @@ impl Observer for Progress {
         let width = 2 * self.steps.to_string().len() + 1;
         if !self.has_head {
             self.has_head = true;
-            let heads = self
-                .columns
-                .iter()
-                .map(|column| format!("{:>WIDTH$}", column.head));
+            let heads = self.columns.iter().map(|column| column.cell(column.head));
             let line = format!("{:>width$}{}", "step", heads.collect::<String>());
             self.screen.line(self.screen.dim(&line));
         }
         let step = format!("{}/{}", record.step, self.steps);
         let figures = self.columns.iter().map(|column| {
-            format!(
-                "{:>WIDTH$}",
-                (column.show)(record.metrics.get(column.metric).copied())
-            )
+            let figure = record.metrics.get(column.metric).copied();
+            column.cell(&(column.show)(figure))
         });
         self.screen
             .line(format!("{step:>width$}{}", figures.collect::<String>()));
