@@ -135,7 +135,10 @@ fn figure(summary: &Value, side: &str, key: &str) -> f64 {
 
 fn spread(values: &[f64]) -> String {
     let (mean, deviation) = (math::mean(values), math::variance(values, 1).sqrt());
-    format!("{mean:.4} ± {deviation:.4}")
+    if mean.abs() < 1e-3 {
+        return format!("{mean:.1e} ± {deviation:.0e}");
+    }
+    format!("{mean:.3} ± {deviation:.3}")
 }
 
 #[cfg(test)]
@@ -154,9 +157,9 @@ mod tests {
         };
         let row = row("arm", &[summary(0.1, 0.4), summary(0.2, 0.7)]);
         assert!(
-            row.starts_with("| arm | 0.5000 ± 0.0000 | 1.0000 ± 0.0000 | NaN"),
+            row.starts_with("| arm | 0.500 ± 0.000 | 1.000 ± 0.000 | NaN"),
             "{row}"
         );
-        assert!(row.contains("| 0.4000 ± 0.1414 |"), "{row}");
+        assert!(row.contains("| 0.400 ± 0.141 |"), "{row}");
     }
 }
