@@ -18,9 +18,9 @@ use crate::decoder::{Activations, Packing, Scratch, Trace};
 /// Completions decoded together at most; beyond it a processor gains nothing.
 pub(crate) const WAVE_ROWS_MAX: usize = 512;
 /// Cached tokens of a wave at most, over all layers together: 2 GiB of keys and values.
-const WAVE_CACHE_VALUES_MAX: usize = 1 << 29;
+pub(crate) const WAVE_CACHE_VALUES_MAX: usize = 1 << 29;
 /// Logits held at once at most: 64 MiB.
-const LOGITS_MAX: usize = 1 << 24;
+pub(crate) const LOGITS_MAX: usize = 1 << 24;
 
 /// Prefix tokens computed at once, so that a wave of long prompts does not hold their activations
 /// all together; a longer prefix is computed alone.

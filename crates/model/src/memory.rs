@@ -1,7 +1,7 @@
 //! How much memory a training run plans for, before its first step.
 
 use crate::Config;
-use crate::generation::WAVE_ROWS_MAX;
+use crate::generation::{LOGITS_MAX, PREFILL_TOKENS_MAX, WAVE_CACHE_VALUES_MAX, WAVE_ROWS_MAX};
 
 /// What a run holds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +55,15 @@ impl Config {
         streams + self.fused_columns() + raw + self.query_columns() + self.query_heads
     }
 
-    /// Keys and values of a wave of completions, and one step's logits.
+    /// Keys and values of a wave of completions, one step's logits, and the prefill.
     fn rollout_values(&self, workload: &Workload) -> usize {
         let rows = workload.completions.min(WAVE_ROWS_MAX);
         let slots = workload.prompt_tokens + rows * workload.max_completion_length;
         let columns = 2 * self.key_value_heads * self.head_size;
-        self.layers * slots * columns + rows * self.vocabulary
+        let caches = (self.layers * slots * columns).min(WAVE_CACHE_VALUES_MAX);
+        let logits = (rows * self.vocabulary).min(LOGITS_MAX.max(self.vocabulary));
+        let prefill = workload.prompt_tokens.min(PREFILL_TOKENS_MAX) * self.layer_values();
+        caches + logits + prefill
     }
 
     fn query_columns(&self) -> usize {
@@ -120,5 +123,20 @@ mod tests {
         assert_eq!(bytes(&config, 1100) - bytes(&config, 100), 1000 * slope);
         config.vocabulary *= 10;
         assert_eq!(bytes(&config, 101) - bytes(&config, 100), slope);
+    }
+
+    #[test]
+    fn caches_and_logits_stop_growing_at_the_limits_of_a_wave() {
+        let config = config();
+        let bytes = |completions| {
+            config.training_bytes(&Workload {
+                computed_tokens: 0,
+                completions,
+                max_completion_length: 1 << 20,
+                prompt_tokens: 0,
+            })
+        };
+        let largest = 4 * (WAVE_CACHE_VALUES_MAX + WAVE_ROWS_MAX * config.vocabulary);
+        assert_eq!(bytes(1 << 20) - bytes(0), largest);
     }
 }
