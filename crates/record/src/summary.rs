@@ -35,7 +35,8 @@ pub struct Evaluation {
     /// Questions with a gated completion under every constitution: those the bounds rest on.
     pub contrasts: usize,
     /// Debiased transport divergence between the hidden states of policy and reference, in units
-    /// of squared distance between directions. `None` before training: there is no drift.
+    /// of squared distance between directions, over the gated completions or an even draw of 1024
+    /// of them. `None` before training, where there is no drift, and where it did not converge.
     #[serde(default)]
     pub s_epsilon: Option<f64>,
     /// Divergence of the policy from the reference on its own completions, in nats a token.

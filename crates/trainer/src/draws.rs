@@ -11,3 +11,5 @@ pub(crate) const COMPLETIONS: u64 = 2;
 pub(crate) const EVALUATION: u64 = 3;
 /// The resamples behind intervals.
 pub(crate) const BOOTSTRAP: u64 = 4;
+/// The points of a cloud that has too many.
+pub(crate) const CLOUD: u64 = 5;

@@ -9,9 +9,9 @@ use rollout::{Completion, Group, Rollout, RolloutError, WeightedGrader};
 
 use crate::accumulate::{signals, signals_of};
 use crate::completions::completion_records;
-use crate::draws::{BOOTSTRAP, EVALUATION};
+use crate::draws::{BOOTSTRAP, CLOUD, EVALUATION};
 use crate::prompts::prompts;
-use crate::rows::{contrasted_qk, gated, own_rows};
+use crate::rows::{cloud, contrasted_qk, own_rows};
 use crate::settings::require_temperature;
 use crate::{Observer, Task, TrainError};
 
@@ -54,7 +54,8 @@ pub struct Evaluated {
 /// Asks the held-out questions under every constitution of every principle.
 ///
 /// Intervals are of the bootstrap over questions, each with all its completions and contrasts: they
-/// depend on each other. `kl_reference` is the mean of k3 over the tokens drawn.
+/// depend on each other. `kl_reference` is the mean of k3 over the tokens drawn. `s_epsilon` is left
+/// out where its transport did not converge.
 ///
 /// # Errors
 /// Where a prompt cannot be rendered, the policy fails, or the drift cannot be measured.
@@ -184,7 +185,7 @@ struct Scored {
     batch: Batch,
     /// Rows under their own constitution.
     own: usize,
-    /// Those of them that have a point.
+    /// Those of them whose points are compared with the reference's.
     cloud: Vec<usize>,
     rows_qkk: Vec<Vec<Vec<usize>>>,
     /// Of every row where drift is measured, else of those of the contrasts.
@@ -205,7 +206,8 @@ impl Scored {
         let reference = settings
             .drift
             .map(|_| signals(&batch, tokens_max, |slice| policy.reference_signals(slice)));
-        let (own, cloud) = (batch.rows.len(), gated(&batch));
+        let key = Key::new(settings.seed).child(CLOUD);
+        let (own, cloud) = (batch.rows.len(), cloud(&batch, key));
         let rows_qkk = contrast::rows(&mut batch, &contrasted_qk(groups)).rows_qkk;
         let needed = if settings.drift.is_some() {
             (0..batch.rows.len()).collect()
@@ -273,7 +275,9 @@ impl Scored {
         let outcome = drift.evaluate(&evidence, &self.signals);
         let outcome = outcome.map_err(|source| TrainError::Drift { source })?;
         let named = |name| outcome.metrics.iter().find(|(found, _)| *found == name);
-        evaluation.s_epsilon = named("transport/s_epsilon").map(|&(_, value)| value);
+        let [converged, s_epsilon] =
+            ["transport/converged", "transport/s_epsilon"].map(|name| Some(named(name)?.1));
+        evaluation.s_epsilon = s_epsilon.filter(|_| converged == Some(1.0));
         Ok(())
     }
 }

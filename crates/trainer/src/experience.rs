@@ -11,9 +11,9 @@ use principle::contrast;
 use rollout::{Completion, Group, Question, Rollout, RolloutError, WeightedGrader};
 
 use crate::accumulate::signals_of;
-use crate::draws::{COMPLETIONS, ORDER, PRINCIPLE};
+use crate::draws::{CLOUD, COMPLETIONS, ORDER, PRINCIPLE};
 use crate::prompts::prompts;
-use crate::rows::{contrasted_qk, gated, own_rows};
+use crate::rows::{cloud, contrasted_qk, own_rows};
 use crate::{Settings, Task, order};
 
 /// The graded groups of one rollout.
@@ -75,7 +75,8 @@ pub(crate) struct Experience {
 }
 
 impl Experience {
-    /// The rows, advantages and contrasts of some groups, and the reference's signals if needed.
+    /// The rows, advantages and contrasts of the groups of rollout `index`, and the reference's
+    /// signals if needed.
     ///
     /// # Errors
     /// Where the policy fails.
@@ -84,6 +85,7 @@ impl Experience {
         groups: &[Group],
         settings: &Settings,
         needs: Needs,
+        index: usize,
     ) -> Result<Self, PolicyError> {
         let rewards_g = |group: &Group| group.completions.iter().map(|c| c.reward).collect();
         let rewards: Vec<Vec<Option<f64>>> = groups.iter().map(rewards_g).collect();
@@ -99,8 +101,9 @@ impl Experience {
             })
         };
         let graded = places_n.iter().enumerate().filter_map(graded).collect();
-        let cloud = gated(&batch);
-        // A penalty on drift of log-probabilities reads every row, one of points the gated ones.
+        let key = Key::new(settings.seed).child(CLOUD).child(index as u64);
+        let cloud = cloud(&batch, key);
+        // A penalty on drift of log-probabilities reads every row, one of points those of the cloud.
         let compared = if settings.objective.beta.abs() > 0.0 {
             (0..batch.rows.len()).collect()
         } else {

@@ -144,6 +144,11 @@ impl<'a> Training<'a> {
         records
     }
 
+    /// The number of the rollout that is in use after `updates` updates.
+    fn rollout(&self, updates: usize) -> usize {
+        updates / self.settings.num_iterations
+    }
+
     fn collect(
         &self,
         policy: &mut dyn Policy,
@@ -151,7 +156,7 @@ impl<'a> Training<'a> {
         updates: usize,
         observer: &mut dyn Observer,
     ) -> Result<Collected, TrainError> {
-        let (index, step) = (updates / self.settings.num_iterations, updates + 1);
+        let (index, step) = (self.rollout(updates), updates + 1);
         let progress = &mut |progress| observer.rollout(step, progress);
         let (task, settings) = (self.task, self.settings);
         let collected = collect(policy, self.codec, task, settings, graders, index, progress)
@@ -168,7 +173,8 @@ impl<'a> Training<'a> {
         graders: &[WeightedGrader],
         updates: usize,
     ) -> Result<Current, TrainError> {
-        let experience = Experience::new(policy, &collected.groups, self.settings, self.needs)
+        let (groups, index) = (&collected.groups, self.rollout(updates));
+        let experience = Experience::new(policy, groups, self.settings, self.needs, index)
             .map_err(|source| failed(updates, Failure::Policy(source)))?;
         let names: Vec<&str> = graders
             .iter()

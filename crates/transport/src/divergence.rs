@@ -28,7 +28,8 @@ pub struct Divergence {
 /// times `∂ε/∂x_i` is added \[ours\], so that value and gradient scale with the clouds. The
 /// gradient of `⟨P, C⟩` alone is another.
 ///
-/// Cost: `(n + m)²·d` multiplications and about 100 passes of `n·m` exponentials.
+/// Cost: `(n + m)²·d` multiplications, about 100 passes of `n·m` exponentials and, for each Newton
+/// step, `n²·(m/2 + n/6)` multiplications more.
 ///
 /// # Errors
 /// Where a cloud has fewer than 2 points (one point is degenerate: any regularisation of it is

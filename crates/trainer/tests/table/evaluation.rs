@@ -7,16 +7,19 @@ use trainer::{Evaluated, EvaluationSettings, Settings, Task, evaluate};
 
 use crate::task::{Pieces, REASONING, all_terms, format_grader, principled, reasoner, run};
 
-fn evaluated(policy: &TabularPolicy, codec: &Pieces, task: &Task, drift: bool) -> Evaluated {
+fn evaluated(
+    policy: &TabularPolicy,
+    codec: &Pieces,
+    task: &Task,
+    drift: Option<SinkhornDrift>,
+) -> Evaluated {
     let settings = EvaluationSettings {
         seed: 9,
         questions: 10,
         samples: 8,
         sampling: all_terms().sampling,
         bootstrap_resamples: 200,
-        drift: drift.then(|| SinkhornDrift {
-            options: all_terms().objective.transport.options,
-        }),
+        drift,
         micro_batch_tokens: 64,
     };
     evaluate(
@@ -39,7 +42,7 @@ fn rates_are_those_of_the_completions_and_lie_inside_their_intervals() {
     let Evaluated {
         evaluation,
         completions,
-    } = evaluated(&reasoner(), &REASONING, &task, false);
+    } = evaluated(&reasoner(), &REASONING, &task, None);
     // Ten of twelve questions, two principles, two constitutions.
     assert_eq!((evaluation.completions, completions.len()), (320, 320));
     let share = |is: &dyn Fn(&record::CompletionRecord) -> bool| {
@@ -97,7 +100,7 @@ const EITHER: Pieces = Pieces(&[
 fn bounds(positive: [f64; 3], negative: [f64; 3]) -> [f64; 2] {
     let logits_cv = [positive, negative, positive, negative].map(|row| row.to_vec());
     let policy = TabularPolicy::new(3, &logits_cv, &[1]);
-    let found = evaluated(&policy, &EITHER, &principled(10), false).evaluation;
+    let found = evaluated(&policy, &EITHER, &principled(10), None).evaluation;
     assert!(found.contrasts > 10, "{} contrasts", found.contrasts);
     [found.bound_constitutions_nats, found.bound_completions_nats].map(|b| b.expect("some"))
 }
@@ -124,10 +127,11 @@ fn opposed_constitutions_bound_nearly_the_logarithm_of_two() {
 fn an_untrained_policy_has_not_drifted_and_a_trained_one_has() {
     let task = principled(8);
     let mut policy = reasoner();
-    let before = evaluated(&policy, &REASONING, &task, true).evaluation;
-    let [kl, drift] = [before.kl_reference, before.s_epsilon].map(|figure| figure.expect("some"));
-    assert!(kl.abs() < 1e-15 && drift.abs() < 1e-9, "{kl} {drift}");
-    let unmeasured = evaluated(&policy, &REASONING, &task, false).evaluation;
+    let drift = Some(all_terms().objective.transport);
+    let before = evaluated(&policy, &REASONING, &task, drift).evaluation;
+    let [kl, moved] = [before.kl_reference, before.s_epsilon].map(|figure| figure.expect("some"));
+    assert!(kl.abs() < 1e-15 && moved.abs() < 1e-9, "{kl} {moved}");
+    let unmeasured = evaluated(&policy, &REASONING, &task, None).evaluation;
     assert_eq!(
         (unmeasured.kl_reference, unmeasured.s_epsilon),
         (None, None)
@@ -144,11 +148,26 @@ fn an_untrained_policy_has_not_drifted_and_a_trained_one_has() {
             ..all_terms()
         },
     );
-    let after = evaluated(&policy, &REASONING, &task, true).evaluation;
-    let [kl, drift] = [after.kl_reference, after.s_epsilon].map(|figure| figure.expect("some"));
-    assert!(kl > 1e-3 && drift > 1e-6, "{kl} {drift}");
+    let after = evaluated(&policy, &REASONING, &task, drift).evaluation;
+    let [kl, moved] = [after.kl_reference, after.s_epsilon].map(|figure| figure.expect("some"));
+    assert!(kl > 1e-3 && moved > 1e-6, "{kl} {moved}");
     assert!(
         after.format_valid > before.format_valid,
         "{after:?} {before:?}"
     );
+}
+
+#[test]
+fn drift_whose_transport_is_not_solved_is_left_out() {
+    let task = principled(8);
+    let mut policy = reasoner();
+    run(&mut policy, &task, &all_terms());
+    let options = transport::Options {
+        epsilon: transport::Epsilon::RelativeToMeanCost(1e-4),
+        tolerance: 0.0,
+        iterations_max: 1,
+    };
+    let found = evaluated(&policy, &REASONING, &task, Some(SinkhornDrift { options })).evaluation;
+    assert!(found.kl_reference.is_some(), "{found:?}");
+    assert_eq!(found.s_epsilon, None);
 }
