@@ -65,11 +65,12 @@ impl Bars {
             }
             self.now = Some((phase, round));
             self.phase.reset();
-            self.phase.set_prefix(phase.name());
             self.phase.set_message("");
         }
         self.phase.set_length(total as u64);
         self.phase.set_position(done as u64);
+        // Last, so that the figures of another phase never stand beside the name.
+        self.phase.set_prefix(phase.name());
     }
 
     /// Tokens of the present phase so far: shows their rate and the time left.

@@ -198,6 +198,9 @@ fn a_training_run_ends_with_one_object_and_a_checkpoint_that_opens() {
             .is_some_and(|seconds| seconds > 0.0),
         "{stdout}"
     );
+    for key in ["/after/s_epsilon", "/after/kl_reference", "/peak_mib"] {
+        assert!(summary.pointer(key).is_some(), "no {key}: {stdout}");
+    }
     assert_eq!(summary["run"], "runs/nano-1");
     let checkpoint = summary["checkpoint"].as_str().expect("a path");
     let run = folder.join("runs/nano-1");
