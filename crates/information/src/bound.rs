@@ -16,8 +16,8 @@ pub struct BoundEstimate {
 /// The bounds of several contrasts: for each, its question and its matrix of scores
 /// (constitutions × completions).
 ///
-/// Questions are the units that are resampled, each with all its contrasts, and both directions see
-/// the same resamples. NaN for no contrasts; for those of one question, a value without an interval.
+/// Questions are the units that are resampled, each with all its contrasts; both directions see the
+/// same resamples. NaN for no contrasts; for those of one question, a value without an interval.
 ///
 /// # Panics
 /// If a matrix is empty or not square.

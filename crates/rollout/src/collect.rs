@@ -91,8 +91,8 @@ pub enum RolloutError {
 /// Draws and grades the completions of some prompts: one group a prompt, in the order given.
 ///
 /// `key` names the rollout (run and step); a draw is named by the question's id, the constitution
-/// and the sample below it. So a prompt gives the same group whatever else is rolled out with it, up
-/// to what rounding does where the sampler's matrix products depend on the size of its batch.
+/// and the sample below it. So a prompt gives the same group whatever else is rolled out with it,
+/// up to the rounding of the sampler's matrix products, which can follow the size of its batch.
 /// Each grader is called once, with all completions. `progress` is the sampler's.
 ///
 /// # Errors

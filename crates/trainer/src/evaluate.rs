@@ -54,8 +54,8 @@ pub struct Evaluated {
 /// Asks the held-out questions under every constitution of every principle.
 ///
 /// Intervals are of the bootstrap over questions, each with all its completions and contrasts: they
-/// depend on each other. `kl_reference` is the mean of k3 over the tokens drawn. `s_epsilon` is left
-/// out where its transport did not converge.
+/// depend on each other. `kl_reference` is the mean of k3 over the tokens drawn. `s_epsilon` is
+/// left out where its transport did not converge.
 ///
 /// # Errors
 /// Where a prompt cannot be rendered, the policy fails, or the drift cannot be measured.

@@ -103,7 +103,7 @@ impl Experience {
         let graded = places_n.iter().enumerate().filter_map(graded).collect();
         let key = Key::new(settings.seed).child(CLOUD).child(index as u64);
         let cloud = cloud(&batch, key);
-        // A penalty on drift of log-probabilities reads every row, one of points those of the cloud.
+        // A penalty on drift of log-probabilities reads every row, one of points the cloud's.
         let compared = if settings.objective.beta.abs() > 0.0 {
             (0..batch.rows.len()).collect()
         } else {
