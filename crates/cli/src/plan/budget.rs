@@ -1,6 +1,7 @@
 //! How much a run computes at most, known before it starts.
 
 use model::{Config, Workload};
+use principle::Principle;
 
 use crate::recipe::TrainRecipe;
 
@@ -20,11 +21,12 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// The budget of a recipe whose prompts come with `constitutions` each.
+    /// The budget of a recipe: in training a question is asked under one principle, in evaluation
+    /// under each.
     pub(super) fn new(
         recipe: &TrainRecipe,
         config: &Config,
-        constitutions: usize,
+        principles: &[Principle],
         held_out: usize,
         longest_prompt: usize,
     ) -> Self {
@@ -34,23 +36,29 @@ impl Budget {
             evaluation,
             ..
         } = recipe;
-        let completions_per_step =
-            run.questions_per_step * constitutions * sampling.num_generations;
+        let texts = principles
+            .iter()
+            .map(|principle| 1 + principle.negatives.len());
+        let (most, all) = (
+            texts.clone().max().unwrap_or(1),
+            texts.sum::<usize>().max(1),
+        );
+        let trained = run.questions_per_step * most;
+        let evaluated = evaluation.questions.min(held_out) * all;
+        let completions_per_step = trained * sampling.num_generations;
+        let evaluation_completions = evaluated * evaluation.samples;
         let rollouts = run.max_steps.div_ceil(recipe.grpo.num_iterations);
-        let evaluated = evaluation.questions.min(held_out) * constitutions * evaluation.samples;
+        let length = sampling.max_completion_length;
         Self {
             completions_per_step,
-            sampled_tokens_max: rollouts * completions_per_step * sampling.max_completion_length,
-            evaluation_tokens_max: 2 * evaluated * sampling.max_completion_length,
+            sampled_tokens_max: rollouts * completions_per_step * length,
+            evaluation_tokens_max: 2 * evaluation_completions * length,
             longest_prompt,
             memory_bytes: config.training_bytes(&Workload {
-                computed_tokens: computed_tokens(recipe, constitutions, longest_prompt),
-                completions: completions_per_step.max(evaluated),
-                max_completion_length: sampling.max_completion_length,
-                prompt_tokens: longest_prompt
-                    * completions_per_step
-                        .max(evaluated)
-                        .div_ceil(sampling.num_generations),
+                computed_tokens: computed_tokens(recipe, most, longest_prompt),
+                completions: completions_per_step.max(evaluation_completions),
+                max_completion_length: length,
+                prompt_tokens: longest_prompt * trained.max(evaluated),
             }),
         }
     }

@@ -90,16 +90,11 @@ impl TrainPlan {
             recipe.run.questions_per_step,
             &fitting.rows,
         )?;
-        let constitutions = principles
-            .iter()
-            .map(|p| 1 + p.negatives.len())
-            .max()
-            .unwrap_or(1);
         let longest = fitting.longest.max(evaluated.longest);
         let budget = Budget::new(
             &recipe,
             &opened.config,
-            constitutions,
+            &principles,
             evaluated.rows.len(),
             longest,
         );

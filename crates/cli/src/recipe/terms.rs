@@ -29,7 +29,8 @@ pub(crate) struct RewardSection {
     /// 1 for a completion in the asked format, 0 otherwise. Default 1: format rewards alone
     /// (arXiv 2510.11278).
     pub(crate) format: f64,
-    /// 1 for the reference answer inside the asked format, 0 otherwise. Default 0.
+    /// 1 for the reference answer inside the last answer tags, whatever else the completion is, 0
+    /// otherwise. Default 0.
     pub(crate) answer: f64,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct GrpoSection {
 pub(crate) enum LossType {
     /// Mean over each completion, then over completions.
     Grpo,
-    /// Mean over all tokens of the micro-batch.
+    /// Mean over all tokens of the rollout's graded completions.
     Bnpo,
     /// Sum over a constant length.
     DrGrpo,

@@ -82,7 +82,7 @@ pub(crate) struct PrincipleSection {
 pub(crate) struct TrainRunSection {
     /// Names every draw: the same recipe and seed give the same run. Default 42 (transformers).
     pub(crate) seed: u64,
-    /// Steps, each one rollout. Default 100 [ours].
+    /// Updates; `grpo.num_iterations` of them share a rollout. Default 100 [ours].
     pub(crate) max_steps: usize,
     /// Questions of a step; each is asked under every constitution of its principle. Default 8
     /// [ours].
