@@ -13,12 +13,12 @@ pub(crate) enum Failure {
     /// The input is wrong; nothing was written.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A number stopped being finite. The input led there, but the run had begun.
+    /// A step or the last evaluation failed: the input led there, but the run had begun.
     #[error("{reason}; last good checkpoint: {}", checkpoint.display())]
-    NotFinite {
-        /// The step and the term.
+    Stopped {
+        /// Where, and why.
         reason: String,
-        /// Weights of before that step.
+        /// The weights of before.
         checkpoint: PathBuf,
     },
     /// The run could not go on.
@@ -169,7 +169,7 @@ impl Failure {
     /// The exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Input(_) | Self::NotFinite { .. } => ExitCode::from(2),
+            Self::Input(_) | Self::Stopped { .. } => ExitCode::from(2),
             Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }

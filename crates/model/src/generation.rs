@@ -226,14 +226,8 @@ impl Wave<'_> {
             .collect();
         let caches = &mut self.caches;
         let mut attend = |layer: usize, saved: &mut Activations| {
-            let Activations {
-                qkv_nc,
-                attended_nq,
-                log_sum_exp_nh,
-                ..
-            } = saved;
-            attention::append(&heads, qkv_nc, &mut caches[layer], &at);
-            attention::forward(&packing.layout, &heads, qkv_nc, attended_nq, log_sum_exp_nh);
+            attention::append(&heads, &saved.qkv_nc, &mut caches[layer], &at);
+            saved.attend(&packing.layout, &heads);
         };
         let (decoder, parameters) = (&self.model.decoder, &self.model.parameters);
         decoder.forward(

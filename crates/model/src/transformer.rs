@@ -220,13 +220,7 @@ impl Decoder {
     ) {
         let (layout, heads) = (&packing.layout, &self.heads);
         let mut attend = |_: usize, saved: &mut Activations| {
-            let Activations {
-                qkv_nc,
-                attended_nq,
-                log_sum_exp_nh,
-                ..
-            } = saved;
-            kernel::attention::forward(layout, heads, qkv_nc, attended_nq, log_sum_exp_nh);
+            saved.attend(layout, heads);
         };
         let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
         self.forward(

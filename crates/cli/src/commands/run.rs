@@ -72,22 +72,22 @@ pub(super) fn save(
     written.map_err(|error| Failure::Run(format!("the checkpoint: {error}")))
 }
 
-/// What a failed run leaves: where a number was not finite, the weights of before that step.
+/// What a failed run leaves: where a step failed, the weights of before it.
 pub(super) fn stopped(
     error: &TrainError,
     save: impl FnOnce(usize) -> Result<PathBuf, Failure>,
 ) -> Failure {
-    let Some(LastGood { updates }) = not_finite(error) else {
+    let Some(LastGood { updates }) = last_good(error) else {
         return Failure::Run(error.to_string());
     };
     let reason = error.to_string();
     match save(updates) {
-        Ok(checkpoint) => Failure::NotFinite { reason, checkpoint },
+        Ok(checkpoint) => Failure::Stopped { reason, checkpoint },
         Err(failure) => Failure::Run(format!("{reason}; but they cannot be kept: {failure}")),
     }
 }
 
-fn not_finite(error: &TrainError) -> Option<LastGood> {
+fn last_good(error: &TrainError) -> Option<LastGood> {
     match error {
         TrainError::Rollout { last_good, .. }
         | TrainError::Policy { last_good, .. }

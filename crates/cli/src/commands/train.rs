@@ -185,7 +185,7 @@ fn learn(
     // What was learnt is safe before it is judged.
     let checkpoint = run::save(folder, trained.steps, policy, codec, dtype)?;
     let after = evaluate(plan, policy, &mut graders, plan.evaluation.drift, progress);
-    let after = after.map_err(|error| Failure::NotFinite {
+    let after = after.map_err(|error| Failure::Stopped {
         reason: format!("after step {}, {error}", trained.steps),
         checkpoint: checkpoint.clone(),
     })?;

@@ -90,7 +90,7 @@ pub(super) fn enough<T>(key: &'static str, found: usize, rows: &[T]) -> Result<(
     Ok(())
 }
 
-/// The questions whose prompt is within the limit under the longest of `constitutions`.
+/// The questions whose prompt is within the limit under each of `constitutions`.
 ///
 /// # Errors
 /// As [`within`], and where the chat template refuses.
@@ -102,19 +102,11 @@ pub(super) fn questions(
     instruction: &str,
     limit: Limit,
 ) -> Result<Fitting<Question>, InputError> {
-    let refused = |error: &dyn std::error::Error| InputError::refused("the prompts", error);
-    let mut longest = (0, String::new());
-    for text in constitutions {
-        let tokens = codec.encode(text).map_err(|error| refused(&error))?.len();
-        if tokens > longest.0 {
-            longest = (tokens, text.clone());
-        }
-    }
-    let constitutions = [longest.1];
     within(questions, limit, source.path(), |question| {
         let asked = std::slice::from_ref(question);
-        let prompts = rollout::render(codec, asked, &constitutions, instruction);
-        let prompts = prompts.map_err(|error| refused(&error))?;
-        Ok((question.id, prompts[0].prefix.len()))
+        let prompts = rollout::render(codec, asked, constitutions, instruction)
+            .map_err(|error| InputError::refused("the prompts", &error))?;
+        let lengths = prompts.iter().map(|prompt| prompt.prefix.len());
+        Ok((question.id, lengths.max().unwrap_or(0)))
     })
 }

@@ -1,7 +1,7 @@
 //! Buffers of the passes, planned once and reused: they grow to the largest batch and stay.
 
 use kernel::Matrix;
-use kernel::attention::Heads;
+use kernel::attention::{self, Heads, Layout};
 
 use super::Parameters;
 
@@ -54,6 +54,12 @@ impl Activations {
             mlp_inverse_rms_n1: buffer(1),
             gate_up_n2f: buffer(2 * inner),
         }
+    }
+
+    /// Attention of the present queries, keys and values over a tree of segments.
+    pub(crate) fn attend(&mut self, layout: &Layout, heads: &Heads) {
+        let (out_nq, log_sum_exp_nh) = (&mut self.attended_nq, &mut self.log_sum_exp_nh);
+        attention::forward(layout, heads, &self.qkv_nc, out_nq, log_sum_exp_nh);
     }
 
     pub(crate) fn resize(&mut self, rows: usize) {
