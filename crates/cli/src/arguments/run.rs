@@ -1,0 +1,47 @@
+//! Arguments of the commands that run a recipe.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::MachineArguments;
+
+/// `enigma train`.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArguments {
+    /// The recipe (TOML); without one, the built-in run on the built-in model
+    pub(crate) recipe: Option<PathBuf>,
+    /// How the recipe is run.
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+}
+
+/// `enigma sft`.
+#[derive(Debug, Args)]
+pub(crate) struct SftArguments {
+    /// The recipe (TOML)
+    pub(crate) recipe: PathBuf,
+    /// How the recipe is run.
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+}
+
+/// What the commands that run a recipe share.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Override a key of the recipe, as in `--set grpo.beta=0.04`; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    /// Check everything, print the resolved plan and its budget, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The run's folder, which must not exist; by default `runs/NAME-N`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// End with one JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The machine.
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+}
