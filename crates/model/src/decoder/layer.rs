@@ -2,7 +2,7 @@
 
 use kernel::attention::{self, Heads};
 use kernel::rope::Direction;
-use kernel::{Matrix, Mode, head_norm, linear, rms_norm, rope, swiglu};
+use kernel::{Matrix, Mode, head_norm, rms_norm, rope, swiglu};
 
 use super::parameters::Layer;
 use super::{Activations, Decoder, Gradients, Packing, Scratch};
@@ -29,14 +29,9 @@ impl Decoder {
             &mut scratch.normed_nd,
             &mut saved.attention_inverse_rms_n1,
         );
-        let bias = layer.qkv_bias_1c.as_ref();
-        linear::forward(
-            &scratch.normed_nd,
-            &layer.qkv_dc,
-            bias,
-            &mut saved.qkv_nc,
-            Mode::Write,
-        );
+        layer
+            .qkv
+            .forward(&scratch.normed_nd, &mut saved.qkv_nc, Mode::Write);
         self.norm_heads(layer, saved);
         let turned = rotated_columns(&self.heads);
         rope::rotate(
@@ -47,14 +42,9 @@ impl Decoder {
             Direction::Forward,
         );
         attend(saved);
-        let bias = layer.output_bias_1d.as_ref();
-        linear::forward(
-            &saved.attended_nq,
-            &layer.output_qd,
-            bias,
-            stream_nd,
-            Mode::Add,
-        );
+        layer
+            .output
+            .forward(&saved.attended_nq, stream_nd, Mode::Add);
 
         saved.middle_nd.copy_from(stream_nd);
         rms_norm::forward(
@@ -65,21 +55,11 @@ impl Decoder {
             &mut saved.mlp_inverse_rms_n1,
         );
         let gate_up = &mut saved.gate_up_n2f;
-        linear::forward(
-            &scratch.normed_nd,
-            &layer.gate_up_d2f,
-            None,
-            gate_up,
-            Mode::Write,
-        );
+        layer
+            .gate_up
+            .forward(&scratch.normed_nd, gate_up, Mode::Write);
         swiglu::forward(gate_up, &mut scratch.gated_nf);
-        linear::forward(
-            &scratch.gated_nf,
-            &layer.down_fd,
-            None,
-            stream_nd,
-            Mode::Add,
-        );
+        layer.down.forward(&scratch.gated_nf, stream_nd, Mode::Add);
     }
 
     fn norm_heads(&self, layer: &Layer, saved: &mut Activations) {
@@ -114,10 +94,12 @@ impl Decoder {
         total: &mut Layer,
     ) {
         self.mlp_backward(layer, saved, scratch, grad, total);
-        let stream = &grad.stream_nd;
-        linear::backward_input(stream, &layer.output_qd, &mut grad.attended_nq, Mode::Write);
-        let bias = total.output_bias_1d.as_mut();
-        linear::backward_weight(&saved.attended_nq, stream, &mut total.output_qd, bias);
+        layer.output.backward(
+            &saved.attended_nq,
+            &grad.stream_nd,
+            &mut grad.attended_nq,
+            &mut total.output,
+        );
         attention::backward(
             &packing.layout,
             &self.heads,
@@ -139,13 +121,11 @@ impl Decoder {
         self.norm_heads_backward(layer, saved, grad, total);
 
         self.rebuild_norm(&saved.input_nd, &layer.attention_norm_1d, scratch);
-        let bias = total.qkv_bias_1c.as_mut();
-        linear::backward_weight(&scratch.normed_nd, &grad.qkv_nc, &mut total.qkv_dc, bias);
-        linear::backward_input(
+        layer.qkv.backward(
+            &scratch.normed_nd,
             &grad.qkv_nc,
-            &layer.qkv_dc,
             &mut grad.normed_nd,
-            Mode::Write,
+            &mut total.qkv,
         );
         rms_norm::backward(
             &saved.input_nd,
@@ -166,19 +146,20 @@ impl Decoder {
         total: &mut Layer,
     ) {
         swiglu::forward(&saved.gate_up_n2f, &mut scratch.gated_nf);
-        let stream = &grad.stream_nd;
-        linear::backward_weight(&scratch.gated_nf, stream, &mut total.down_fd, None);
-        linear::backward_input(stream, &layer.down_fd, &mut grad.gated_nf, Mode::Write);
+        layer.down.backward(
+            &scratch.gated_nf,
+            &grad.stream_nd,
+            &mut grad.gated_nf,
+            &mut total.down,
+        );
         swiglu::backward(&saved.gate_up_n2f, &grad.gated_nf, &mut grad.gate_up_n2f);
 
         self.rebuild_norm(&saved.middle_nd, &layer.mlp_norm_1d, scratch);
-        let gate_up = &grad.gate_up_n2f;
-        linear::backward_weight(&scratch.normed_nd, gate_up, &mut total.gate_up_d2f, None);
-        linear::backward_input(
-            gate_up,
-            &layer.gate_up_d2f,
+        layer.gate_up.backward(
+            &scratch.normed_nd,
+            &grad.gate_up_n2f,
             &mut grad.normed_nd,
-            Mode::Write,
+            &mut total.gate_up,
         );
         rms_norm::backward(
             &saved.middle_nd,

@@ -9,6 +9,7 @@ mod layer;
 mod names;
 mod packing;
 mod parameters;
+mod projection;
 
 use kernel::attention::Heads;
 use kernel::{Device, Matrix, embedding, rms_norm, rope};

@@ -3,6 +3,7 @@
 use kernel::{Device, Matrix};
 
 use super::names::{Part, Place};
+use super::projection::Projection;
 use crate::Config;
 
 /// Every parameter, or one value for every parameter.
@@ -19,15 +20,13 @@ pub(crate) struct Parameters {
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm_1d: Matrix,
-    pub(crate) qkv_dc: Matrix,
-    pub(crate) qkv_bias_1c: Option<Matrix>,
+    pub(crate) qkv: Projection,
     pub(crate) query_norm_1h: Option<Matrix>,
     pub(crate) key_norm_1h: Option<Matrix>,
-    pub(crate) output_qd: Matrix,
-    pub(crate) output_bias_1d: Option<Matrix>,
+    pub(crate) output: Projection,
     pub(crate) mlp_norm_1d: Matrix,
-    pub(crate) gate_up_d2f: Matrix,
-    pub(crate) down_fd: Matrix,
+    pub(crate) gate_up: Projection,
+    pub(crate) down: Projection,
 }
 
 impl Parameters {
@@ -45,17 +44,18 @@ impl Parameters {
         for index in 0..config.layers {
             let mut part = |part| matrix(Place::Layer(index, part));
             let mut some = |wanted: bool, it| if wanted { part(it).map(Some) } else { Ok(None) };
+            let qkv_bias = some(config.qkv_bias, Part::QkvBias)?;
+            let output_bias = some(config.output_bias, Part::OutputBias)?;
+            let projection = |weight_io, bias_1o| Projection { weight_io, bias_1o };
             layers.push(Layer {
-                qkv_bias_1c: some(config.qkv_bias, Part::QkvBias)?,
-                output_bias_1d: some(config.output_bias, Part::OutputBias)?,
                 query_norm_1h: some(config.qk_norm, Part::QueryNorm)?,
                 key_norm_1h: some(config.qk_norm, Part::KeyNorm)?,
                 attention_norm_1d: part(Part::AttentionNorm)?,
-                qkv_dc: part(Part::Qkv)?,
-                output_qd: part(Part::Output)?,
+                qkv: projection(part(Part::Qkv)?, qkv_bias),
+                output: projection(part(Part::Output)?, output_bias),
                 mlp_norm_1d: part(Part::MlpNorm)?,
-                gate_up_d2f: part(Part::GateUp)?,
-                down_fd: part(Part::Down)?,
+                gate_up: projection(part(Part::GateUp)?, None),
+                down: projection(part(Part::Down)?, None),
             });
         }
         Ok(Self {
@@ -92,7 +92,7 @@ impl Parameters {
 
     /// Width inside the gated MLP.
     pub(crate) fn inner(&self) -> usize {
-        self.layers[0].down_fd.rows()
+        self.layers[0].down.weight_io.rows()
     }
 
     /// The matrix at a place.
@@ -114,17 +114,17 @@ impl Parameters {
         for layer in &mut self.layers {
             all.extend([
                 &mut layer.attention_norm_1d,
-                &mut layer.qkv_dc,
-                &mut layer.output_qd,
+                &mut layer.qkv.weight_io,
+                &mut layer.output.weight_io,
                 &mut layer.mlp_norm_1d,
-                &mut layer.gate_up_d2f,
-                &mut layer.down_fd,
+                &mut layer.gate_up.weight_io,
+                &mut layer.down.weight_io,
             ]);
             let optional = [
-                &mut layer.qkv_bias_1c,
+                &mut layer.qkv.bias_1o,
                 &mut layer.query_norm_1h,
                 &mut layer.key_norm_1h,
-                &mut layer.output_bias_1d,
+                &mut layer.output.bias_1o,
             ];
             all.extend(optional.into_iter().flatten());
         }
@@ -138,15 +138,15 @@ impl Layer {
     fn at(&self, part: Part) -> &Matrix {
         let optional = match part {
             Part::AttentionNorm => Some(&self.attention_norm_1d),
-            Part::Qkv => Some(&self.qkv_dc),
-            Part::QkvBias => self.qkv_bias_1c.as_ref(),
+            Part::Qkv => Some(&self.qkv.weight_io),
+            Part::QkvBias => self.qkv.bias_1o.as_ref(),
             Part::QueryNorm => self.query_norm_1h.as_ref(),
             Part::KeyNorm => self.key_norm_1h.as_ref(),
-            Part::Output => Some(&self.output_qd),
-            Part::OutputBias => self.output_bias_1d.as_ref(),
+            Part::Output => Some(&self.output.weight_io),
+            Part::OutputBias => self.output.bias_1o.as_ref(),
             Part::MlpNorm => Some(&self.mlp_norm_1d),
-            Part::GateUp => Some(&self.gate_up_d2f),
-            Part::Down => Some(&self.down_fd),
+            Part::GateUp => Some(&self.gate_up.weight_io),
+            Part::Down => Some(&self.down.weight_io),
         };
         optional.expect("a place that the configuration names")
     }
