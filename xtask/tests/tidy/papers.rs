@@ -6,7 +6,9 @@
 use crate::tree::{is_rust, paths, read, report, rust_files, without_tests};
 
 const DOCS: &str = "docs/papers.md";
-const MARKS: [&str; 6] = ["[paper]", "[2nd]", "[SAMI]", "[TRL]", "[source]", "[ours]"];
+const MARKS: [&str; 7] = [
+    "[paper]", "[2nd]", "[SAMI]", "[TRL]", "[source]", "[ours]", "[D]",
+];
 
 #[test]
 fn every_file_with_a_source_and_every_term_is_in_the_table_of_papers() {
