@@ -62,39 +62,37 @@ pub(crate) enum InputError {
         /// The system's words.
         reason: String,
     },
-    /// A line of JSONL that is not what it should be.
-    #[error("{}, line {line}: {reason}", path.display())]
-    Line {
+    /// A row that is not what it should be.
+    #[error("{}, {unit} {number}: {reason}", path.display())]
+    Row {
         /// The file.
         path: PathBuf,
+        /// `line` or `row`.
+        unit: &'static str,
         /// Counted from 1.
-        line: usize,
+        number: usize,
         /// Expected and found.
         reason: String,
     },
     /// A file of rows without rows.
-    #[error("{} has no rows; expected one JSON object a line", path.display())]
+    #[error("{} has no rows; expected one or more", path.display())]
     NoRows {
         /// The file.
         path: PathBuf,
     },
-    /// A row that does not fit the model.
+    /// A folder without the files of a split.
     #[error(
-        "{}, line {line}: {found} tokens, expected at most {context}, for which the model's \
-         context has room; set {remedy}",
+        "{} has no file of the split `{split}`, as `{split}.jsonl` or \
+         `data/{split}-00000-of-00001.parquet`; found: {found}",
         path.display()
     )]
-    TooLong {
-        /// The file.
+    NoSplit {
+        /// The folder.
         path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// Tokens of prompt and completion.
-        found: usize,
-        /// Tokens that fit.
-        context: usize,
-        /// The key that leaves long rows out, and what else helps.
-        remedy: &'static str,
+        /// The split.
+        split: String,
+        /// The files there are.
+        found: String,
     },
     /// No row is short enough.
     #[error(
@@ -110,6 +108,29 @@ pub(crate) enum InputError {
         key: &'static str,
         /// The limit.
         limit: usize,
+    },
+    /// A held-out part that leaves nothing, or is nothing.
+    #[error(
+        "data.test_size holds {held_out} of {rows} questions out; expected one or more, and one \
+         or more to train on"
+    )]
+    NoSplitOff {
+        /// Questions held out.
+        held_out: usize,
+        /// Questions there are.
+        rows: usize,
+    },
+    /// A reward for right answers to questions without any.
+    #[error(
+        "rewards.answer is {weight}, but no row of {} has an answer; name its column in \
+         data.answer_column",
+        path.display()
+    )]
+    NoAnswers {
+        /// The weight.
+        weight: f64,
+        /// The questions.
+        path: PathBuf,
     },
     /// More rows a step than there are.
     #[error("{key} is {found}; expected at most {rows}, the rows to train on")]

@@ -2,7 +2,7 @@
 //! what was sampled is decoded for graders and readers, and the ids stay the truth.
 
 /// Who speaks in a turn of a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Sets the frame: here, the constitution.
     System,
@@ -13,7 +13,7 @@ pub enum Role {
 }
 
 /// A turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,

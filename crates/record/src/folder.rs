@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{CompletionRecord, RecordError, StepRecord, Summary, atomic_folder, write_atomic};
+use crate::{
+    CompletionRecord, DataRecord, RecordError, StepRecord, Summary, atomic_folder, write_atomic,
+};
 
 /// What a run has from its beginning, beside the plan.
 const FOLDERS: [&str; 2] = ["completions", "checkpoints"];
@@ -70,6 +72,7 @@ impl RunFolder {
     /// Takes back a run that was created and has recorded nothing. What cannot be removed stays.
     pub fn withdraw(self) {
         let _ = fs::remove_file(self.plan_path());
+        let _ = fs::remove_file(self.data_path());
         for folder in FOLDERS {
             let _ = fs::remove_dir(self.path.join(folder));
         }
@@ -153,6 +156,15 @@ impl RunFolder {
         Ok(path)
     }
 
+    /// Writes what became of the rows of the data.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn write_data(&self, data: &DataRecord) -> Result<(), RecordError> {
+        let text = serde_json::to_string_pretty(data).expect("counts are plain values");
+        write_atomic(&self.data_path(), format!("{text}\n").as_bytes())
+    }
+
     /// Writes the result.
     ///
     /// # Errors
@@ -186,6 +198,10 @@ impl RunFolder {
 
     fn completions_path(&self, step: usize) -> PathBuf {
         self.path.join(format!("completions/step-{step:06}.jsonl"))
+    }
+
+    fn data_path(&self) -> PathBuf {
+        self.path.join("data.json")
     }
 
     fn summary_path(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! plan.toml                     the resolved plan, before the first step
+//! data.json                     what became of the rows of the data, likewise
 //! metrics.jsonl                 one object a step
 //! completions/step-000010.jsonl one object a completion
 //! checkpoints/step-000010/      a model folder
@@ -15,6 +16,7 @@
 //! Start at [`RunFolder`].
 
 mod atomic;
+mod data;
 mod error;
 mod folder;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod step;
 mod summary;
 
 pub use atomic::{atomic_folder, write_atomic};
+pub use data::{DataRecord, SplitRecord};
 pub use error::RecordError;
 pub use folder::RunFolder;
 pub use step::{CompletionRecord, StepRecord};

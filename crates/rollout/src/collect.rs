@@ -236,6 +236,7 @@ mod tests {
     fn groups(prompts: &[Prompt], key: Key) -> Vec<Group> {
         let question = |id, answer: Option<&str>| Question {
             id,
+            history: Vec::new(),
             text: String::new(),
             answer: answer.map(str::to_owned),
             fields: serde_json::Map::new(),

@@ -111,6 +111,7 @@ mod tests {
     fn question(answer: Option<&str>) -> Question {
         Question {
             id: 0,
+            history: Vec::new(),
             text: "6 + 12?".to_owned(),
             answer: answer.map(str::to_owned),
             fields: serde_json::Map::new(),

@@ -9,6 +9,8 @@ use crate::RolloutError;
 pub struct Question {
     /// Its number in the data; it names the draws of its completions.
     pub id: usize,
+    /// Turns before the question, where the data has some; a system turn can only be the first.
+    pub history: Vec<Message>,
     /// The question itself.
     pub text: String,
     /// The expected answer, where the data has one.
@@ -31,8 +33,9 @@ pub struct Prompt {
 /// Every question under every constitution, `q · k` prompts with the constitutions of a question
 /// side by side.
 ///
-/// The system turn is the constitution's text, and there is none where that is empty. The user
-/// turn is the question, an empty line, and the instruction if there is one.
+/// The system turn is the constitution's text, an empty line, and the system turn of the data if
+/// there is one; there is none where both are empty. The other turns of the data follow. The last
+/// turn, the user's, is the question, an empty line, and the instruction if there is one.
 ///
 /// # Errors
 /// If the chat template refuses the conversation, or gives a constitution no place in it.
@@ -44,12 +47,13 @@ pub fn render(
 ) -> Result<Vec<Prompt>, RolloutError> {
     let mut prompts = Vec::with_capacity(questions.len() * constitutions.len());
     for (question, asked) in questions.iter().enumerate() {
-        let user = Message::new(Role::User, user_turn(&asked.text, instruction));
+        let mut turns = asked.history.clone();
+        turns.push(Message::new(Role::User, joined(&asked.text, instruction)));
         for (constitution, text) in constitutions.iter().enumerate() {
             let prefix = if text.is_empty() {
-                codec.render(std::slice::from_ref(&user))?
+                codec.render(&turns)?
             } else {
-                render_constitution(codec, text, &user)?
+                render_constitution(codec, text, &turns)?
             };
             assert!(!prefix.is_empty(), "a chat template gave an empty prompt");
             prompts.push(Prompt {
@@ -62,11 +66,12 @@ pub fn render(
     Ok(prompts)
 }
 
-fn user_turn(question: &str, instruction: &str) -> String {
-    if instruction.is_empty() {
-        question.to_owned()
+/// Both texts with an empty line between them, or the first alone where the second is empty.
+fn joined(first: &str, second: &str) -> String {
+    if second.is_empty() {
+        first.to_owned()
     } else {
-        format!("{question}\n\n{instruction}")
+        format!("{first}\n\n{second}")
     }
 }
 
@@ -74,11 +79,18 @@ fn user_turn(question: &str, instruction: &str) -> String {
 fn render_constitution(
     codec: &dyn TextCodec,
     constitution: &str,
-    user: &Message,
+    turns: &[Message],
 ) -> Result<Vec<u32>, RolloutError> {
-    let system = Message::new(Role::System, constitution);
-    let without = codec.render(std::slice::from_ref(user))?;
-    match codec.render(&[system, user.clone()]) {
+    let (own, others) = match turns {
+        [first, others @ ..] if first.role == Role::System => (first.content.as_str(), others),
+        _ => ("", turns),
+    };
+    let system = Message::new(Role::System, joined(constitution, own));
+    let turns: Vec<Message> = std::iter::once(system)
+        .chain(others.iter().cloned())
+        .collect();
+    let without = codec.render(others)?;
+    match codec.render(&turns) {
         Err(source) => Err(RolloutError::SystemTurnRefused { source }),
         Ok(prefix) if prefix == without => Err(RolloutError::SystemTurnDropped),
         Ok(prefix) => Ok(prefix),
@@ -134,6 +146,7 @@ mod tests {
     fn prompts(system: System, constitutions: &[&str]) -> Result<Vec<Prompt>, RolloutError> {
         let question = |id, text: &str| Question {
             id,
+            history: Vec::new(),
             text: text.to_owned(),
             answer: None,
             fields: serde_json::Map::new(),
@@ -160,6 +173,29 @@ mod tests {
             (1, 1, "[user]How?\n\nUse tags."),
         ];
         assert_eq!(texts, expected.map(|(q, c, text)| (q, c, text.to_owned())));
+    }
+
+    #[test]
+    fn turns_of_the_data_stand_before_the_question_and_their_system_turn_after_the_constitution() {
+        let turn = |role, text: &str| Message::new(role, text);
+        let question = Question {
+            id: 0,
+            history: vec![
+                turn(Role::System, "Be brief."),
+                turn(Role::User, "Hi."),
+                turn(Role::Assistant, "Hello."),
+            ],
+            text: "Why?".to_owned(),
+            answer: None,
+            fields: serde_json::Map::new(),
+        };
+        let codec = Bytes(System::Taken);
+        let constitutions = ["Verify.".to_owned(), String::new()];
+        let prompts = render(&codec, &[question], &constitutions, "").expect("a template");
+        let text = |index: usize| codec.pieces(&prompts[index].prefix).concat();
+        let rest = "[user]Hi.[assistant]Hello.[user]Why?";
+        assert_eq!(text(0), format!("[system]Verify.\n\nBe brief.{rest}"));
+        assert_eq!(text(1), format!("[system]Be brief.{rest}"));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! `enigma generate`: completions of given prompts.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use math::Key;
 use model::Transformer;
 use policy::{Finish, Request, Sample, Sampler, SamplingOptions, TextCodec};
 use serde_json::json;
 
 use crate::arguments::GenerateArguments;
-use crate::data::{self, Conversation, Source};
+use crate::data::{self, Conversation, Place, Source};
 use crate::error::{Failure, InputError};
 use crate::machine::{self, Opened};
 use crate::range::{not_negative, require, some};
@@ -80,7 +83,7 @@ fn sampling(arguments: &GenerateArguments) -> Result<SamplingOptions, InputError
 fn prompts(
     arguments: &GenerateArguments,
     is_chat: bool,
-) -> Result<Vec<(usize, Conversation)>, InputError> {
+) -> Result<Vec<(Place, Conversation)>, InputError> {
     let in_turns = |prompt: Conversation| {
         if is_chat {
             prompt.in_chat(arguments.constitution.as_deref())
@@ -89,34 +92,39 @@ fn prompts(
         }
     };
     if let Some(text) = &arguments.prompt {
-        return Ok(vec![(1, in_turns(Conversation::Raw(text.clone())))]);
+        let place = Place {
+            path: Arc::from(Path::new("--prompt")),
+            unit: "line",
+            number: 1,
+        };
+        return Ok(vec![(place, in_turns(Conversation::Raw(text.clone())))]);
     }
     let source = Source::File(arguments.input.clone().expect("one of the two is required"));
-    let prompt = |row: data::Row| {
+    let columns = ["prompt", "question"];
+    let prompt = |row: Result<data::Row, InputError>| {
+        let row = row?;
         let prompt = match row.fields.get("prompt") {
             Some(value) => Conversation::parse(value)
-                .map_err(|reason| source.at(row.line, format!("`prompt`: {reason}")))?,
-            None => Conversation::Raw(row.text(&source, "question")?),
+                .map_err(|reason| row.refuse(format!("`prompt`: {reason}")))?,
+            None => Conversation::Raw(row.text("question")?),
         };
-        Ok((row.line, in_turns(prompt)))
+        Ok((row.place, in_turns(prompt)))
     };
-    data::rows(&source, None)?.into_iter().map(prompt).collect()
+    data::rows(&source, "train", Some(&columns), None)?
+        .map(prompt)
+        .collect()
 }
 
 fn requests(
     opened: &Opened,
-    prompts: &[(usize, Conversation)],
+    prompts: &[(Place, Conversation)],
     options: &SamplingOptions,
     arguments: &GenerateArguments,
 ) -> Result<Vec<Request>, InputError> {
-    let source = match &arguments.input {
-        Some(path) => Source::File(path.clone()),
-        None => Source::File("--prompt".into()),
-    };
     let context = opened.config.max_position_embeddings;
     let room = context.saturating_sub(options.max_completion_length);
-    let request = |(index, (line, prompt)): (usize, &(usize, Conversation))| {
-        let wrong = |reason: String| source.at(*line, reason);
+    let request = |(index, (place, prompt)): (usize, &(Place, Conversation))| {
+        let wrong = |reason: String| place.refuse(reason);
         let prefix = prompt
             .encode(&opened.tokenizer)
             .map_err(|error| wrong(error.to_string()))?;

@@ -23,12 +23,13 @@ const TOKENS_MAX: usize = 8192;
 /// Where the model or a row is wrong, or the model's numbers are not finite.
 pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), Failure> {
     let source = Source::File(arguments.input.clone());
-    let rows = data::rows(&source, None)?;
+    let rows = data::rows(&source, "train", None, None)?;
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
     let is_chat = arguments.model.chat || arguments.model.chat_template.is_some();
     let opened = machine::open_arguments(&arguments.model, is_chat)?;
     let ids = rows
         .iter()
-        .map(|row| ids(row, &opened, is_chat).map_err(|reason| source.at(row.line, reason)));
+        .map(|row| ids(row, &opened, is_chat).map_err(|reason| row.refuse(reason)));
     let batch = batch(ids.collect::<Result<Vec<_>, _>>()?);
     let device = machine::device(&arguments.machine);
     let policy = Transformer::open(&opened.source, &device)
@@ -47,7 +48,7 @@ pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), F
         let (tokens, nats) = (logprobs_t.len(), math::sum(logprobs_t));
         let mean = nats / tokens as f64;
         table.row(vec![
-            row.line.to_string(),
+            row.place.number.to_string(),
             tokens.to_string(),
             format!("{nats:.4}"),
             format!("{mean:.4}"),

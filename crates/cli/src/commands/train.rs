@@ -42,6 +42,9 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
     policy.keep_reference();
     let folder = run::begin(&plan.out, &text)?;
+    folder
+        .write_data(&plan.data)
+        .map_err(|error| Failure::Run(error.to_string()))?;
     introduce(&plan, screen);
 
     let mut progress = Progress::train(screen, plan.settings.steps);
@@ -90,7 +93,7 @@ fn plan(arguments: &TrainArguments) -> Result<(TrainPlan, String), InputError> {
 fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<(), Failure> {
     let budget = &plan.budget;
     if json {
-        let object = serde_json::json!({"plan": plan.recipe, "budget": budget, "run": plan.out});
+        let object = serde_json::json!({"plan": plan.recipe, "budget": budget, "data": plan.data, "run": plan.out});
         output(&object.to_string())?;
         return Ok(());
     }

@@ -3,15 +3,14 @@
 use policy::{Message, Role};
 
 use super::conversation::completion;
-use super::lines::{Row, rows};
-use super::{Conversation, Source, gsm8k};
+use super::{Conversation, Place, Row, Source, gsm8k, rows};
 use crate::error::InputError;
 
 /// A prompt and the completion that is to follow it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Exemplar {
-    /// Its line in the file, counted from 1.
-    pub(crate) line: usize,
+    /// Where it stands.
+    pub(crate) place: Place,
     /// The prompt.
     pub(crate) prompt: Conversation,
     /// The completion's text.
@@ -31,52 +30,52 @@ pub(crate) struct Form<'a> {
     pub(crate) constitutions: &'a [String],
 }
 
-/// The first `limit` rows of a source.
+/// The first `limit` rows of a split of a source, read as they are asked for.
 ///
 /// Rows with `prompt` and `completion` are taken as they are, rows with `question` and `answer` are
 /// put into the form.
 ///
 /// # Errors
-/// Where a line is neither.
-pub(crate) fn examples(
+/// Where the source has no rows; then where a row is neither.
+pub(crate) fn examples<'a>(
     source: &Source,
+    split: &str,
     limit: Option<usize>,
-    form: &Form,
-) -> Result<Vec<Exemplar>, InputError> {
-    let rows = rows(source, limit)?.into_iter().enumerate();
-    rows.map(|(index, row)| {
+    form: &'a Form,
+) -> Result<impl Iterator<Item = Result<Exemplar, InputError>> + use<'a>, InputError> {
+    let columns = ["prompt", "completion", "question", "answer"];
+    let rows = rows(source, split, Some(&columns), limit)?;
+    Ok(rows.map(|row| {
+        let row = row?;
         if row.fields.contains_key("question") {
-            worked(source, &row, index, form)
+            worked(&row, form)
         } else {
-            given(source, &row)
+            given(&row)
         }
-    })
-    .collect()
+    }))
 }
 
-fn given(source: &Source, row: &Row) -> Result<Exemplar, InputError> {
+fn given(row: &Row) -> Result<Exemplar, InputError> {
     let value = |key: &str| match row.fields.get(key) {
         Some(value) => Ok(value),
-        None => Err(source.at(
-            row.line,
-            format!("no `{key}`; expected `prompt` and `completion`, or GSM8K's two keys"),
-        )),
+        None => Err(row.refuse(format!(
+            "no `{key}`; expected `prompt` and `completion`, or GSM8K's two keys"
+        ))),
     };
-    let wrong =
-        |key: &'static str| move |reason: String| source.at(row.line, format!("`{key}`: {reason}"));
+    let wrong = |key: &'static str| move |reason: String| row.refuse(format!("`{key}`: {reason}"));
     Ok(Exemplar {
-        line: row.line,
+        place: row.place.clone(),
         prompt: Conversation::parse(value("prompt")?).map_err(wrong("prompt"))?,
         completion: completion(value("completion")?).map_err(wrong("completion"))?,
     })
 }
 
-fn worked(source: &Source, row: &Row, index: usize, form: &Form) -> Result<Exemplar, InputError> {
-    let question = row.text(source, "question")?;
-    let answer = row.text(source, "answer")?;
+fn worked(row: &Row, form: &Form) -> Result<Exemplar, InputError> {
+    let question = row.text("question")?;
+    let answer = row.text("answer")?;
     let Some((rationale, answer)) = gsm8k::split(&answer) else {
         let reason = "expected an answer of the form `rationale #### result`, as GSM8K's";
-        return Err(source.at(row.line, reason));
+        return Err(row.refuse(reason));
     };
     let user = match form.instruction {
         "" => question,
@@ -84,7 +83,7 @@ fn worked(source: &Source, row: &Row, index: usize, form: &Form) -> Result<Exemp
     };
     let system = form
         .constitutions
-        .get(index % form.constitutions.len().max(1));
+        .get((row.number - 1) % form.constitutions.len().max(1));
     let system = system.map(|text| Message::new(Role::System, text.as_str()));
     let messages = system
         .into_iter()
@@ -97,7 +96,7 @@ fn worked(source: &Source, row: &Row, index: usize, form: &Form) -> Result<Exemp
         None => format!("{reasoning}{answer}"),
     };
     Ok(Exemplar {
-        line: row.line,
+        place: row.place.clone(),
         prompt: Conversation::Messages(messages),
         completion,
     })

@@ -43,15 +43,6 @@ impl Source {
             },
         }
     }
-
-    /// A mistake on a line, counted from 1.
-    pub(crate) fn at(&self, line: usize, reason: impl Into<String>) -> InputError {
-        InputError::Line {
-            path: self.path().to_owned(),
-            line,
-            reason: reason.into(),
-        }
-    }
 }
 
 /// The absolute path of the file or folder that `word` names: relative to the recipe's folder, else

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use policy::TextCodec;
-use rollout::Question;
-
-use crate::data::Source;
+use crate::data::Place;
 use crate::error::InputError;
 
 /// A limit on length, as the recipe's author knows it.
@@ -32,37 +29,39 @@ pub(super) struct Fitting<T> {
     pub(super) longest: usize,
 }
 
-/// Keeps the rows within the limit. `measure` gives a row's line and its tokens.
+/// Keeps the rows within the limit, one after the other. `measure` gives a row's tokens.
 ///
 /// # Errors
-/// Where a row within the limit does not fit the context, or none is within the limit.
+/// Where a row cannot be read, one within the limit does not fit the context, or none is within the
+/// limit.
 pub(super) fn within<T>(
-    rows: Vec<T>,
+    rows: impl Iterator<Item = Result<(Place, T), InputError>>,
     limit: Limit,
     path: &Path,
-    measure: impl Fn(&T) -> Result<(usize, usize), InputError>,
+    measure: impl Fn(&T) -> Result<usize, InputError>,
 ) -> Result<Fitting<T>, InputError> {
     let mut fitting = Fitting {
-        rows: Vec::with_capacity(rows.len()),
+        rows: Vec::new(),
         left_out: 0,
         longest: 0,
     };
     let mut shortest = usize::MAX;
     for row in rows {
-        let (line, found) = measure(&row)?;
+        let (place, row) = row?;
+        let found = measure(&row)?;
         shortest = shortest.min(found);
         if limit.length.is_some_and(|length| found > length) {
             fitting.left_out += 1;
             continue;
         }
         if found > limit.context {
-            return Err(InputError::TooLong {
-                path: path.to_owned(),
-                line,
-                found,
-                context: limit.context,
-                remedy: limit.remedy,
-            });
+            let Limit {
+                context, remedy, ..
+            } = limit;
+            return Err(place.refuse(format!(
+                "{found} tokens, expected at most {context}, for which the model's context has \
+                 room; set {remedy}"
+            )));
         }
         fitting.longest = fitting.longest.max(found);
         fitting.rows.push(row);
@@ -88,25 +87,4 @@ pub(super) fn enough<T>(key: &'static str, found: usize, rows: &[T]) -> Result<(
         return Err(InputError::FewRows { key, found, rows });
     }
     Ok(())
-}
-
-/// The questions whose prompt is within the limit under each of `constitutions`.
-///
-/// # Errors
-/// As [`within`], and where the chat template refuses.
-pub(super) fn questions(
-    questions: Vec<Question>,
-    source: &Source,
-    codec: &dyn TextCodec,
-    constitutions: &[String],
-    instruction: &str,
-    limit: Limit,
-) -> Result<Fitting<Question>, InputError> {
-    within(questions, limit, source.path(), |question| {
-        let asked = std::slice::from_ref(question);
-        let prompts = rollout::render(codec, asked, constitutions, instruction)
-            .map_err(|error| InputError::refused("the prompts", &error))?;
-        let lengths = prompts.iter().map(|prompt| prompt.prefix.len());
-        Ok((question.id, lengths.max().unwrap_or(0)))
-    })
 }

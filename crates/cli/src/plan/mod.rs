@@ -3,9 +3,11 @@
 //! has been written yet.
 
 mod budget;
+mod duplicates;
 mod fit;
 mod folder;
 mod principles;
+mod questions;
 mod settings;
 mod sft;
 mod train;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use policy::TextCodec;
 use trainer::{Example, SftSettings};
 
-use super::{fit, principles, settings};
-use crate::data::{self, Exemplar, Form, Source, find};
+use super::{duplicates, fit, principles, settings};
+use crate::data::{self, Exemplar, Form, Place, Source, find};
 use crate::error::InputError;
 use crate::machine::{self, Opened};
 use crate::recipe::{RecipeText, SftRecipe};
@@ -69,11 +69,9 @@ impl SftPlan {
             instruction,
             constitutions,
         };
-        let rows = data::examples(&source, recipe.data.limit, &form)?;
-        let rows = rows
-            .iter()
-            .map(|row| example(&opened.tokenizer, &source, row));
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        let split = &recipe.data.dataset_train_split;
+        let rows = data::examples(&source, split, recipe.data.limit, &form)?;
+        let rows = rows.map(|row| example(&opened.tokenizer, row?));
         let limit = fit::Limit {
             key: "data.max_length",
             length: recipe.data.max_length,
@@ -81,8 +79,8 @@ impl SftPlan {
             context: opened.config.max_position_embeddings + 1,
             remedy: "data.max_length to leave long examples out",
         };
-        let fitting = fit::within(rows, limit, source.path(), |(line, example)| {
-            Ok((*line, example.prefix.len() + example.tokens_t.len()))
+        let fitting = fit::within(rows, limit, source.path(), |example: &Example| {
+            Ok(example.prefix.len() + example.tokens_t.len())
         })?;
         if fitting.left_out > 0 {
             notes.push(format!(
@@ -90,11 +88,16 @@ impl SftPlan {
                 fitting.left_out
             ));
         }
-        let examples: Vec<Example> = fitting
-            .rows
-            .into_iter()
-            .map(|(_, example)| example)
-            .collect();
+        let mut examples = fitting.rows;
+        let repeated = duplicates::mark(examples.iter().map(|e| (&e.prefix, &e.tokens_t)));
+        let count = repeated.iter().filter(|&&is_repeated| is_repeated).count();
+        notes.extend(
+            recipe
+                .data
+                .duplicates
+                .note(count, "examples repeat another"),
+        );
+        recipe.data.duplicates.apply(&mut examples, &repeated);
         let key = "run.per_device_train_batch_size";
         fit::enough(key, recipe.run.per_device_train_batch_size, &examples)?;
         let settings = run_settings(&mut recipe, examples.len());
@@ -110,19 +113,15 @@ impl SftPlan {
 }
 
 /// A row as token ids, the end token last.
-fn example(
-    codec: &dyn TextCodec,
-    source: &Source,
-    row: &Exemplar,
-) -> Result<(usize, Example), InputError> {
-    let refused = |error: policy::TextError| source.at(row.line, error.to_string());
+fn example(codec: &dyn TextCodec, row: Exemplar) -> Result<(Place, Example), InputError> {
+    let refused = |error: policy::TextError| row.place.refuse(error.to_string());
     let prefix = row.prompt.encode(codec).map_err(refused)?;
     if prefix.is_empty() {
-        return Err(source.at(row.line, "expected a prompt, found none"));
+        return Err(row.place.refuse("expected a prompt, found none"));
     }
     let mut tokens_t = codec.encode(&row.completion).map_err(refused)?;
     tokens_t.push(codec.end_tokens()[0]);
-    Ok((row.line, Example { prefix, tokens_t }))
+    Ok((row.place, Example { prefix, tokens_t }))
 }
 
 /// The settings; the recipe learns the number of steps.

@@ -1,15 +1,14 @@
 //! The plan of a training run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use model::Config;
+use record::DataRecord;
 use trainer::{EvaluationSettings, Settings, Task};
 
-use super::{Budget, fit, principles, settings};
-use crate::data::{self, Source, find};
+use super::{Budget, fit, principles, questions, settings};
 use crate::error::InputError;
+use crate::machine::{self, Opened};
 use crate::recipe::{RecipeText, TrainRecipe};
-use crate::{machine, machine::Opened, nano};
 
 /// A training run that can start.
 #[derive(Debug)]
@@ -26,6 +25,8 @@ pub(crate) struct TrainPlan {
     pub(crate) settings: Settings,
     /// What is measured before and after.
     pub(crate) evaluation: EvaluationSettings,
+    /// What became of the rows of the data.
+    pub(crate) data: DataRecord,
     /// How much is computed.
     pub(crate) budget: Budget,
     /// What a reader should know before it starts.
@@ -54,56 +55,39 @@ impl TrainPlan {
 
         let (section, principles, mut notes) = principles::principles(&recipe.principles, folder)?;
         recipe.principles = section;
-        let (training, held_out) = sources(&mut recipe, folder)?;
+        let sources = questions::sources(&mut recipe.data, folder)?;
         let opened = machine::open_section(&mut recipe.model, folder)?;
 
         let texts = principles
             .iter()
             .flat_map(|p| p.negatives.iter().chain([&p.positive]));
         let texts: Vec<String> = texts.cloned().collect();
-        let limit = limit(&recipe, &opened.config)?;
-        let measured = |source: &Source, rows: Option<usize>| {
-            let questions = data::questions(source, rows)?;
-            fit::questions(
-                questions,
-                source,
-                &opened.tokenizer,
-                &texts,
-                &instruction,
-                limit,
-            )
-        };
-        let fitting = measured(&training, recipe.data.limit)?;
-        let evaluated = measured(&held_out, None)?;
-        for (what, left_out) in [
-            ("train", fitting.left_out),
-            ("held out", evaluated.left_out),
-        ] {
-            if left_out > 0 {
-                notes.push(format!(
-                    "{left_out} questions to {what} exceed data.max_prompt_length"
-                ));
-            }
-        }
+        let questions = questions::questions(&recipe, &sources, &opened.config, |question| {
+            let asked = std::slice::from_ref(question);
+            let prompts = rollout::render(&opened.tokenizer, asked, &texts, &instruction)
+                .map_err(|error| InputError::refused("the prompts", &error))?;
+            let lengths = prompts.iter().map(|prompt| prompt.prefix.len());
+            Ok(lengths.max().unwrap_or(0))
+        })?;
+        notes.extend(questions.notes);
         fit::enough(
             "run.questions_per_step",
             recipe.run.questions_per_step,
-            &fitting.rows,
+            &questions.training,
         )?;
-        let longest = fitting.longest.max(evaluated.longest);
         let budget = Budget::new(
             &recipe,
             &opened.config,
             &principles,
-            evaluated.rows.len(),
-            longest,
+            questions.held_out.len(),
+            questions.longest,
         );
         Ok(Self {
             settings: run_settings(&recipe),
             evaluation: evaluation(&recipe),
             task: Task {
-                questions: fitting.rows,
-                held_out: evaluated.rows,
+                questions: questions.training,
+                held_out: questions.held_out,
                 principles,
                 format,
                 format_instruction: instruction,
@@ -111,48 +95,11 @@ impl TrainPlan {
             recipe,
             out,
             opened,
+            data: questions.record,
             budget,
             notes,
         })
     }
-}
-
-/// Where the questions are; their paths in the recipe become absolute.
-fn sources(
-    recipe: &mut TrainRecipe,
-    folder: Option<&Path>,
-) -> Result<(Source, Source), InputError> {
-    let data = &mut recipe.data;
-    let source = |key, word: &mut String, built_in: fn() -> Source| {
-        if word == nano::NANO {
-            return Ok::<_, InputError>(built_in());
-        }
-        let path = find(key, word, folder)?;
-        *word = path.display().to_string();
-        Ok(Source::File(path))
-    };
-    Ok((
-        source("data.questions", &mut data.questions, nano::questions)?,
-        source("data.held_out", &mut data.held_out, nano::held_out)?,
-    ))
-}
-
-/// What is left of the context for prompts.
-fn limit(recipe: &TrainRecipe, config: &Config) -> Result<fit::Limit, InputError> {
-    let (asked, context) = (
-        recipe.sampling.max_completion_length,
-        config.max_position_embeddings,
-    );
-    if asked >= context {
-        return Err(InputError::NoRoom { asked, context });
-    }
-    Ok(fit::Limit {
-        key: "data.max_prompt_length",
-        length: recipe.data.max_prompt_length,
-        context: context - asked,
-        remedy: "data.max_prompt_length to leave long prompts out, or a smaller \
-                 sampling.max_completion_length",
-    })
 }
 
 fn run_settings(recipe: &TrainRecipe) -> Settings {

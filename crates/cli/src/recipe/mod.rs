@@ -21,7 +21,7 @@ pub(crate) use terms::{
     GrpoSection, ImportanceSamplingLevel, LossType, RewardSection, SamiSection, SamplingSection,
     ScaleRewards, TransportSection,
 };
-pub(crate) use train::{PrincipleSection, TrainRecipe};
+pub(crate) use train::{Duplicates, PrincipleSection, QuestionSection, TrainRecipe};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::{Sections, fields};
-use super::{FormatSection, ModelSection, OptimizerSection, PrincipleSection};
+use super::train::train_split;
+use super::{Duplicates, FormatSection, ModelSection, OptimizerSection, PrincipleSection};
 use crate::range::{OutOfRange, positive, require, some};
 
 /// Everything a supervised run is, as text.
@@ -33,10 +34,16 @@ pub(crate) struct SftRecipe {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExampleSection {
-    /// JSONL. Rows `{"prompt", "completion"}` (text or messages, as TRL's) are taken as they are;
+    /// A file or folder, as in `enigma train`. Rows `{"prompt", "completion"}` (text or messages, as TRL's) are taken as they are;
     /// GSM8K's rows `{"question", "answer"}` become the format: the text before `####` without
     /// `<<…>>` is the reasoning, what follows it the answer. Required.
     pub(crate) examples: String,
+    /// The split of a folder that is imitated. Default `train` (TRL).
+    #[serde(default = "train_split")]
+    pub(crate) dataset_train_split: String,
+    /// What becomes of examples that repeat another, prompt and completion.
+    #[serde(default)]
+    pub(crate) duplicates: Duplicates,
     /// Only the first so many rows. By default all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,

@@ -48,15 +48,36 @@ pub(crate) struct TrainRecipe {
     pub(crate) evaluation: EvaluationSection,
 }
 
-/// `[data]` of `enigma train`. Files are JSONL, or `nano` for the built-in questions; rows are
-/// `{"question", "answer"}` as in GSM8K or `{"prompt", "answer"}`.
+/// `[data]` of `enigma train`. Sources are files (JSONL, JSON, CSV, Parquet), folders of them by
+/// the layouts of Hugging Face, or `nano` for the built-in questions; rows are `{"question",
+/// "answer"}` as in GSM8K or `{"prompt", "answer"}`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuestionSection {
     /// Questions to train on. Required.
     pub(crate) questions: String,
-    /// Questions to evaluate on, before and after. Required.
-    pub(crate) held_out: String,
+    /// Questions to evaluate on, before and after. Required, unless `test_size` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_out: Option<String>,
+    /// Instead of `held_out`: the share (below 1) or the number of the questions that are held out,
+    /// drawn by `run.seed`. By default none (datasets' `train_test_split`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) test_size: Option<f64>,
+    /// The split of a folder that is trained on. Default `train` (TRL).
+    #[serde(default = "train_split")]
+    pub(crate) dataset_train_split: String,
+    /// The split of a folder that is held out. Default `test` (TRL).
+    #[serde(default = "test_split")]
+    pub(crate) dataset_test_split: String,
+    /// The column of prompts. By default `prompt`, or else `question`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_column: Option<String>,
+    /// The column of expected answers. By default `answer`, or else `solution`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_column: Option<String>,
+    /// What becomes of questions whose prompt an earlier one has, or a held-out one.
+    #[serde(default)]
+    pub(crate) duplicates: Duplicates,
     /// Only the first so many questions are trained on. By default all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,
@@ -64,6 +85,26 @@ pub(crate) struct QuestionSection {
     /// prompt that does not fit the model's context is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_prompt_length: Option<usize>,
+}
+
+/// What becomes of rows that repeat another; they are counted either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Duplicates {
+    /// They stay.
+    #[default]
+    Keep,
+    /// The first stays; of a question that is held out too, the held-out one.
+    Drop,
+}
+
+/// The split that is trained on.
+pub(super) fn train_split() -> String {
+    "train".to_owned()
+}
+
+fn test_split() -> String {
+    "test".to_owned()
 }
 
 /// `[principles]`.
@@ -128,6 +169,33 @@ impl Default for EvaluationSection {
     }
 }
 
+impl QuestionSection {
+    /// # Errors
+    /// Two held-out parts or none, or one that is no share and no number.
+    fn check(&self) -> Result<(), OutOfRange> {
+        let held_out = [self.held_out.is_some(), self.test_size.is_some()];
+        let found = if held_out[0] {
+            "there beside data.test_size"
+        } else {
+            "missing, and data.test_size too"
+        };
+        require(
+            held_out[0] != held_out[1],
+            "data.held_out",
+            found,
+            "one of the two",
+        )?;
+        let size = self.test_size.unwrap_or(0.5);
+        let is_size = size > 0.0 && size.is_finite() && (size < 1.0 || size.fract() == 0.0);
+        require(
+            is_size,
+            "data.test_size",
+            size,
+            "a share between 0 and 1, or a number of questions",
+        )
+    }
+}
+
 impl Sections for TrainRecipe {
     const COMMAND: &'static str = "train";
 
@@ -165,6 +233,7 @@ impl TrainRecipe {
             "empty",
             "one constitution file or more",
         )?;
+        self.data.check()?;
         self.model.check()?;
         self.format.check()?;
         self.rewards.check()?;

@@ -1,5 +1,6 @@
 //! The binary as scripts meet it: exit codes, one-line errors, and what is on standard output.
 
+mod data;
 mod process;
 mod refusals;
 
@@ -83,10 +84,7 @@ fn a_broken_row_is_named_by_its_line() {
     let good = "{\"question\": \"1 + 1?\", \"answer\": \"2\"}\n";
     let long = format!("{{\"question\": \"{}\"}}", "why ".repeat(300));
     for (rows, expected) in [
-        (
-            String::new(),
-            "q.jsonl has no rows; expected one JSON object a line",
-        ),
+        (String::new(), "q.jsonl has no rows; expected one or more"),
         (
             format!("{good}\n{{\"question\": "),
             "q.jsonl, line 3: expected a JSON object, not JSON at column 13",
@@ -207,6 +205,7 @@ fn a_training_run_ends_with_one_object_and_a_checkpoint_that_opens() {
     let expected = [
         "checkpoints",
         "completions",
+        "data.json",
         "metrics.jsonl",
         "plan.toml",
         "summary.json",

@@ -177,10 +177,7 @@ fn every_row_is_checked() {
     let score = &["score", "--model=nano", "--input=rows.jsonl", "--json"][..];
     for arguments in [train, sft, generate, score] {
         for (rows, expected) in [
-            (
-                "",
-                "rows.jsonl has no rows; expected one JSON object a line",
-            ),
+            ("", "rows.jsonl has no rows; expected one or more"),
             (
                 "\n{\"prompt\": ",
                 "rows.jsonl, line 2: expected a JSON object, not JSON at column",

@@ -65,6 +65,7 @@ pub(crate) fn grader(grade: impl FnMut(&str) -> Option<f64> + 'static) -> Vec<We
 pub(crate) fn task(questions: usize) -> Task {
     let question = |id| Question {
         id,
+        history: Vec::new(),
         text: String::new(),
         answer: None,
         fields: serde_json::Map::new(),
