@@ -297,7 +297,7 @@ impl Bench {
                 &scores.log_sum_exp_m,
                 &grad,
                 &mut grad_hidden,
-                &mut grad_weight,
+                Some(&mut grad_weight),
             );
         });
     }

@@ -71,8 +71,8 @@ pub fn forward(
     scores
 }
 
-/// Adds the gradients in the hidden states and the weight, from the gradient in the
-/// log-probabilities: `dlogits = g (onehot − softmax) · inverse_temperature`.
+/// Adds the gradients in the hidden states and, where it learns, the weight, from the gradient in
+/// the log-probabilities: `dlogits = g (onehot − softmax) · inverse_temperature`.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     hidden_md: &Matrix,
@@ -82,12 +82,14 @@ pub fn backward(
     log_sum_exp_m: &[f32],
     grad_logprobs_m: &[f32],
     grad_hidden_md: &mut Matrix,
-    grad_weight_dv: &mut Matrix,
+    mut grad_weight_dv: Option<&mut Matrix>,
 ) {
     let (rows, width, vocabulary) = (hidden_md.rows(), weight_dv.rows(), weight_dv.columns());
     hidden_md.expect_shape("hidden", rows, width);
     grad_hidden_md.expect_shape("grad_hidden", rows, width);
-    grad_weight_dv.expect_shape("grad_weight", width, vocabulary);
+    if let Some(grad_weight) = &grad_weight_dv {
+        grad_weight.expect_shape("grad_weight", width, vocabulary);
+    }
     expect_targets(targets, rows, vocabulary);
     assert_eq!(log_sum_exp_m.len(), rows, "log_sum_exp must have every row");
     assert_eq!(
@@ -125,9 +127,11 @@ pub fn backward(
             multiply_shared(cpu.threads(), a, b, target, Mode::Add, |_, _| {});
         };
         add(grad_logits, weight.transposed(), grad_hidden_md.target());
-        let (grad_weight, _) = grad_weight_dv.target().split_columns(tokens.end);
-        let (_, grad_weight) = grad_weight.split_columns(first);
-        add(hidden_md.view().transposed(), grad_logits, grad_weight);
+        if let Some(grad_weight) = &mut grad_weight_dv {
+            let (grad_weight, _) = grad_weight.target().split_columns(tokens.end);
+            let (_, grad_weight) = grad_weight.split_columns(first);
+            add(hidden_md.view().transposed(), grad_logits, grad_weight);
+        }
     }
 }
 

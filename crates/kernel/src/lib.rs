@@ -4,7 +4,7 @@
 //! Legend of the shape suffixes: `n` tokens (rows of a batch without padding), `d` width of the
 //! residual stream, `v` vocabulary, `i`/`o` inputs/outputs of a linear map, `m` rows that are
 //! scored, `c` columns of the fused query|key|value matrix, `q` columns of all query heads,
-//! `h` size of one head, `r` rows decoded together.
+//! `h` size of one head, `r` rows decoded together, `k` rank of a map of low rank.
 //!
 //! Every weight is stored `[in, out]`; the embedding table is stored as the head's weight,
 //! `[d, v]`, so that both can be one matrix. A backward adds to the gradients of weights and says
@@ -27,10 +27,12 @@ mod tile;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod dropout;
 pub mod embedding;
 pub mod head;
 pub mod head_norm;
 pub mod linear;
+pub mod low_rank;
 pub mod norm;
 pub mod pool;
 pub mod rms_norm;

@@ -362,7 +362,7 @@ impl Policy for Transformer {
             &pass.log_sum_exp_m,
             &grad_m,
             &mut grad_hidden_md,
-            training.gradient.head_mut(),
+            Some(training.gradient.head_mut()),
         );
         training.gradients.resize(packing.tokens_n.len());
         let grad_hidden_nd = &mut training.gradients.hidden_nd;

@@ -39,7 +39,7 @@ fn scores_and_gradients_equal_those_of_torch() {
             sums,
             &grad,
             &mut grad_hidden,
-            &mut grad_weight,
+            Some(&mut grad_weight),
         );
         case.expect("grad_hidden", &grad_hidden, 2e-6);
         case.expect("grad_weight", &grad_weight, 2e-6);
@@ -82,7 +82,7 @@ fn a_vocabulary_of_several_chunks_equals_the_definition_and_its_finite_differenc
         &scores.log_sum_exp_m,
         &grad.to_vec(),
         &mut grad_hidden,
-        &mut grad_weight,
+        Some(&mut grad_weight),
     );
     let loss = |hidden: &[f64], weight: &[f64]| {
         weigh(&definition(hidden, weight, &targets, f64::from(by)), &grad)

@@ -6,6 +6,7 @@ mod cached;
 mod check;
 mod head;
 mod linear;
+mod low_rank;
 mod norms;
 mod optimizer;
 mod rope;

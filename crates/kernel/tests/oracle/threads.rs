@@ -97,7 +97,7 @@ fn attention_and_head(device: &Device) -> Vec<Matrix> {
         sums,
         grads,
         &mut grad_hidden,
-        &mut grad_weight,
+        Some(&mut grad_weight),
     );
     results.extend([
         grad_hidden,
