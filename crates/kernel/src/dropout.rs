@@ -2,7 +2,7 @@
 //!
 //! # Source
 //! Srivastava et al., JMLR 15 (2014), section 4, scaled in training as `torch.nn.Dropout` does; the
-//! bits of an entry are those of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, figure 17).
+//! bits of an entry are those of `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014, figure 17).
 
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
@@ -44,7 +44,7 @@ pub fn apply(x_nd: &Matrix, mask: &Mask, y_nd: &mut Matrix, mode: Mode) {
         });
 }
 
-/// Distance between the states of SplitMix64.
+/// Distance between the states of `SplitMix64`.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 #[allow(clippy::inline_always)]

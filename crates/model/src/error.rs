@@ -45,6 +45,24 @@ pub enum ModelError {
         /// The key and its value.
         what: String,
     },
+    /// A key of `adapter_config.json` has a value that is not valid or not computed.
+    #[error("adapter_config.json: {key} is {found}, expected {expected}")]
+    AdapterValue {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// An adapter is asked for beside a module that the model lacks.
+    #[error("target_modules names {found}; the model's modules are {known}")]
+    UnknownModule {
+        /// The name.
+        found: String,
+        /// The names that there are.
+        known: String,
+    },
     /// A safetensors file whose header contradicts the format or the file's length.
     #[error("{file} is damaged: {reason}")]
     DamagedWeights {

@@ -11,19 +11,25 @@ mod config;
 mod tokenizer;
 pub mod weights;
 
+mod adapter_folder;
 mod decoder;
 mod generation;
+mod lora;
 mod memory;
 mod optimizer;
 mod store;
 mod transformer;
 
 #[cfg(test)]
+mod lora_parity;
+#[cfg(test)]
 mod parity;
 
+pub use adapter_folder::AdapterFolder;
 pub use config::{Config, Family, Shape};
 pub use error::ModelError;
 pub use kernel::Device;
+pub use lora::{LoraOptions, TargetModules};
 pub use memory::Workload;
 pub use optimizer::OptimizerOptions;
 pub use source::{Embedded, Source};

@@ -1,4 +1,4 @@
-//! AdamW over all parameters, with the gradient clipped by its global norm.
+//! AdamW over what is trained, with the gradient clipped by its global norm.
 
 use kernel::{adamw, norm};
 use policy::UpdateReport;
@@ -44,13 +44,18 @@ pub(crate) struct Optimizer {
 
 impl Optimizer {
     pub(crate) fn new(options: OptimizerOptions, parameters: &Parameters) -> Self {
-        let zeros = parameters.zeros_like();
+        let zeros = parameters.gradient();
         Self {
             options,
             first: zeros.clone(),
             second: zeros,
             step: 0,
         }
+    }
+
+    /// Updates made.
+    pub(crate) fn steps(&self) -> u64 {
+        self.step
     }
 
     /// One update; clears the gradient. Refused, and said so by the report, where the gradient is
@@ -62,7 +67,7 @@ impl Optimizer {
         learning_rate: f64,
     ) -> UpdateReport {
         let squares = gradient
-            .matrices_mut()
+            .trained_mut()
             .into_iter()
             .map(|matrix| norm::squared(matrix));
         let grad_norm = squares.sum::<f64>().sqrt();
@@ -70,10 +75,9 @@ impl Optimizer {
             self.step += 1;
             self.apply(parameters, gradient, learning_rate, self.scale(grad_norm));
         }
-        gradient
-            .matrices_mut()
-            .into_iter()
-            .for_each(|matrix| matrix.fill(0.0));
+        for matrix in gradient.trained_mut() {
+            matrix.fill(0.0);
+        }
         UpdateReport { grad_norm }
     }
 
@@ -94,17 +98,19 @@ impl Optimizer {
         learning_rate: f64,
         scale: f64,
     ) {
+        // The factors of an adapter are matrices even at rank 1.
+        let rows_min = if parameters.is_adapted() { 1 } else { 2 };
         let matrices = parameters
-            .matrices_mut()
+            .trained_mut()
             .into_iter()
-            .zip(gradient.matrices_mut());
+            .zip(gradient.trained_mut());
         let moments = self
             .first
-            .matrices_mut()
+            .trained_mut()
             .into_iter()
-            .zip(self.second.matrices_mut());
+            .zip(self.second.trained_mut());
         for ((weight, grad), (first, second)) in matrices.zip(moments) {
-            let decay = if weight.rows() > 1 {
+            let decay = if weight.rows() >= rows_min {
                 self.options.weight_decay
             } else {
                 0.0

@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::decoder::tensors;
 use crate::{Source, Transformer};
 
-const FAMILIES: [&str; 4] = ["llama", "llama_tied", "qwen2", "qwen3"];
+pub(crate) const FAMILIES: [&str; 4] = ["llama", "llama_tied", "qwen2", "qwen3"];
 
-fn open(family: &str) -> (Transformer, Value) {
+pub(crate) fn open(family: &str) -> (Transformer, Value) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(family);
@@ -22,7 +22,7 @@ fn open(family: &str) -> (Transformer, Value) {
     (model, serde_json::from_str(&text).unwrap())
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
     value
         .as_array()
         .unwrap()
@@ -31,11 +31,11 @@ fn numbers(value: &Value) -> Vec<f64> {
         .collect()
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+pub(crate) fn ids(value: &Value) -> Vec<u32> {
     numbers(value).into_iter().map(|id| id as u32).collect()
 }
 
-fn largest_difference(found: impl IntoIterator<Item = f64>, expected: &[f64]) -> f64 {
+pub(crate) fn largest_difference(found: impl IntoIterator<Item = f64>, expected: &[f64]) -> f64 {
     let mut count = 0;
     let differences = found.into_iter().zip(expected).map(|(found, expected)| {
         count += 1;
@@ -185,7 +185,7 @@ fn gradients_are_those_of_autograd_within_a_thousandth() {
 }
 
 /// Rows of different lengths under two prefixes, one of them shared.
-fn mixed_batch() -> Batch {
+pub(crate) fn mixed_batch() -> Batch {
     let key = Key::new(11);
     let tokens = |stream: u64, length: u64| -> Vec<u32> {
         (0..length)

@@ -63,7 +63,11 @@ impl Transformer {
     ///
     /// # Errors
     /// Where a file cannot be written.
+    ///
+    /// # Panics
+    /// If the model has adapters, which are merged before or saved as themselves.
     pub fn save(&self, folder: &std::path::Path, dtype: Dtype) -> Result<(), ModelError> {
+        assert!(self.adapter().is_none(), "adapters are merged or saved");
         let table = tensors(&self.config);
         let entries = table.iter().map(|tensor| {
             let values = || take(&self.parameters, tensor);

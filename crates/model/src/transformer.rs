@@ -4,7 +4,10 @@ use kernel::{Device, Matrix, head, pool, rows};
 use policy::{Batch, Policy, PolicyError, Scorer, Signals, UpdateReport};
 
 use crate::Config;
-use crate::decoder::{Activations, Decoder, Gradients, Packing, Parameters, Scratch, Trace};
+use crate::decoder::{
+    Activations, Decoder, Gradients, Packing, Parameters, Scratch, Selection, Trace,
+};
+use crate::lora::Lora;
 use crate::optimizer::{Optimizer, OptimizerOptions};
 
 /// A transformer with its weights, and what training it needs.
@@ -15,9 +18,20 @@ pub struct Transformer {
     pub(crate) config: Config,
     pub(crate) decoder: Decoder,
     pub(crate) parameters: Parameters,
-    reference: Option<Parameters>,
+    reference: Option<Reference>,
+    pub(crate) lora: Option<Lora>,
     optimizer_options: OptimizerOptions,
     training: Option<Training>,
+}
+
+/// Where the reference policy's weights are.
+#[derive(Debug)]
+enum Reference {
+    /// A copy of all.
+    Weights(Parameters),
+    /// Beside the adapters: the frozen weights, and a copy of the adapters that training began
+    /// with, which is empty where they did nothing yet.
+    Adapters,
 }
 
 /// Everything that only training needs.
@@ -54,6 +68,7 @@ impl Transformer {
             decoder,
             parameters,
             reference: None,
+            lora: None,
             optimizer_options: OptimizerOptions::default(),
             training: None,
         }
@@ -73,8 +88,7 @@ impl Transformer {
         if rows <= self.config.vocabulary {
             return;
         }
-        let started = self.training.is_some() || self.reference.is_some();
-        assert!(!started, "the vocabulary grows before training");
+        self.expect_untrained("the vocabulary grows");
         self.config.grow_vocabulary(rows);
         let Parameters {
             embedding_dv,
@@ -108,12 +122,26 @@ impl Transformer {
         self.config.set_end_tokens(tokens);
     }
 
-    /// Keeps a copy of the present weights as the reference policy.
+    /// Keeps the present policy as the reference. Of weights this is a copy; beside adapters, only
+    /// one of the adapters, and none where they are fresh: the reference is then the model without
+    /// them.
     ///
     /// Without it [`Policy::reference_signals`] panics; a run whose objective never compares with
     /// the reference spares the memory.
     pub fn keep_reference(&mut self) {
-        self.reference = Some(self.parameters.clone());
+        if self.parameters.is_adapted() {
+            self.parameters.keep_adapters();
+            self.reference = Some(Reference::Adapters);
+        } else {
+            self.reference = Some(Reference::Weights(self.parameters.clone()));
+        }
+    }
+
+    /// Asserts that what is done comes before training.
+    #[track_caller]
+    pub(crate) fn expect_untrained(&self, what: &str) {
+        let is_fresh = self.training.is_none() && self.reference.is_none();
+        assert!(is_fresh, "{what} before training");
     }
 
     /// Final logits of every token of one sequence, `[tokens, vocabulary]`, row after row.
@@ -131,7 +159,7 @@ impl Transformer {
         };
         self.check_batch(&batch)?;
         let packing = Packing::new(&batch);
-        let trace = self.run(&self.parameters, &packing);
+        let trace = self.run(&self.parameters, Selection::Trained, &packing);
         let mut logits = self.device().zeros(tokens.len(), self.config.vocabulary);
         let weight = self.parameters.head();
         kernel::linear::forward(
@@ -155,18 +183,29 @@ impl Transformer {
     }
 
     /// A forward pass of which nothing is kept for a backward pass.
-    pub(crate) fn run(&self, parameters: &Parameters, packing: &Packing) -> Trace {
+    pub(crate) fn run(
+        &self,
+        parameters: &Parameters,
+        selection: Selection,
+        packing: &Packing,
+    ) -> Trace {
         let mut trace = self.decoder.trace(parameters, 1);
         let mut scratch = Scratch::new(parameters);
+        scratch.adapters.selection = selection;
         self.decoder
             .forward_tree(parameters, packing, &mut trace, &mut scratch);
         trace
     }
 
-    fn score(&self, parameters: &Parameters, batch: &Batch) -> Result<Signals, PolicyError> {
+    fn score(
+        &self,
+        parameters: &Parameters,
+        selection: Selection,
+        batch: &Batch,
+    ) -> Result<Signals, PolicyError> {
         self.check_batch(batch)?;
         let packing = Packing::new(batch);
-        let trace = self.run(parameters, &packing);
+        let trace = self.run(parameters, selection, &packing);
         signals(parameters, &packing, &trace.hidden_nd, batch.temperature).map(|(s, _)| s)
     }
 
@@ -239,7 +278,7 @@ impl Training {
         let (parameters, heads) = (&model.parameters, &model.decoder.heads);
         Self {
             optimizer: Optimizer::new(model.optimizer_options, parameters),
-            gradient: parameters.zeros_like(),
+            gradient: parameters.gradient(),
             trace: model.decoder.trace(parameters, parameters.layers.len()),
             scratch: Scratch::new(parameters),
             gradients: Gradients::new(parameters, heads),
@@ -302,24 +341,27 @@ fn signals(
 
 impl Scorer for Transformer {
     fn signals(&self, batch: &Batch) -> Result<Signals, PolicyError> {
-        self.score(&self.parameters, batch)
+        self.score(&self.parameters, Selection::Trained, batch)
     }
 }
 
 impl Policy for Transformer {
     fn reference_signals(&self, batch: &Batch) -> Result<Signals, PolicyError> {
-        let reference = self
-            .reference
-            .as_ref()
-            .expect("keep_reference comes before training");
-        self.score(reference, batch)
+        let reference = self.reference.as_ref();
+        match reference.expect("keep_reference comes before training") {
+            Reference::Weights(weights) => self.score(weights, Selection::Trained, batch),
+            Reference::Adapters => self.score(&self.parameters, Selection::Reference, batch),
+        }
     }
 
     fn forward(&mut self, batch: &Batch) -> Result<Signals, PolicyError> {
         self.check_batch(batch)?;
         let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
         let packing = Packing::new(batch);
+        let updates = training.optimizer.steps();
         let Training { trace, scratch, .. } = &mut training;
+        let lora = self.lora.as_ref();
+        scratch.adapters.dropout = lora.and_then(|lora| lora.dropout(&packing, updates));
         self.decoder
             .forward_tree(&self.parameters, &packing, trace, scratch);
         let read = signals(
@@ -362,7 +404,7 @@ impl Policy for Transformer {
             &pass.log_sum_exp_m,
             &grad_m,
             &mut grad_hidden_md,
-            Some(training.gradient.head_mut()),
+            training.gradient.learnt_head(),
         );
         training.gradients.resize(packing.tokens_n.len());
         let grad_hidden_nd = &mut training.gradients.hidden_nd;

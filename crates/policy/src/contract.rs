@@ -41,6 +41,9 @@ pub trait Policy: Sampler + Scorer {
 
     /// The signals of every row; what [`backward`](Self::backward) needs is kept.
     ///
+    /// A policy may compute them otherwise than [`Scorer::signals`] (by dropout); until the next
+    /// update, a row's are the same whatever it is run beside, up to rounding.
+    ///
     /// # Errors
     /// As [`Sampler::sample`].
     fn forward(&mut self, batch: &Batch) -> Result<Signals, PolicyError>;

@@ -44,7 +44,8 @@ pub(crate) fn accumulate<E: From<PolicyError>>(
     let whole = scored(batch, &slices, |slice| {
         progress(done, passes);
         done += 1;
-        policy.signals(slice)
+        // Not `signals`: where training drops entries, both passes are to drop the same.
+        policy.forward(slice)
     })?;
     let gradient = differentiate(&whole)?;
     for slice in &slices {

@@ -3,7 +3,7 @@
 use kernel::Matrix;
 use kernel::attention::{self, Heads, Layout};
 
-use super::Parameters;
+use super::{AdapterPass, Parameters};
 
 /// What one layer keeps for its backward pass. Norms and the gated product are rebuilt there from
 /// these, which costs little and saves `n · (2d + f)` values a layer.
@@ -92,6 +92,7 @@ pub(crate) struct Scratch {
     pub(crate) normed_nd: Matrix,
     pub(crate) gated_nf: Matrix,
     pub(crate) inverse_rms_n1: Matrix,
+    pub(crate) adapters: AdapterPass,
 }
 
 impl Scratch {
@@ -101,6 +102,7 @@ impl Scratch {
             normed_nd: device.zeros(0, parameters.norm_1d.columns()),
             gated_nf: device.zeros(0, parameters.inner()),
             inverse_rms_n1: device.zeros(0, 1),
+            adapters: AdapterPass::new(device, parameters.rank()),
         }
     }
 

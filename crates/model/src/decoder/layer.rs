@@ -29,9 +29,12 @@ impl Decoder {
             &mut scratch.normed_nd,
             &mut saved.attention_inverse_rms_n1,
         );
-        layer
-            .qkv
-            .forward(&scratch.normed_nd, &mut saved.qkv_nc, Mode::Write);
+        layer.qkv.forward(
+            &scratch.normed_nd,
+            &mut saved.qkv_nc,
+            Mode::Write,
+            &mut scratch.adapters,
+        );
         self.norm_heads(layer, saved);
         let turned = rotated_columns(&self.heads);
         rope::rotate(
@@ -42,9 +45,12 @@ impl Decoder {
             Direction::Forward,
         );
         attend(saved);
-        layer
-            .output
-            .forward(&saved.attended_nq, stream_nd, Mode::Add);
+        layer.output.forward(
+            &saved.attended_nq,
+            stream_nd,
+            Mode::Add,
+            &mut scratch.adapters,
+        );
 
         saved.middle_nd.copy_from(stream_nd);
         rms_norm::forward(
@@ -55,11 +61,19 @@ impl Decoder {
             &mut saved.mlp_inverse_rms_n1,
         );
         let gate_up = &mut saved.gate_up_n2f;
-        layer
-            .gate_up
-            .forward(&scratch.normed_nd, gate_up, Mode::Write);
+        layer.gate_up.forward(
+            &scratch.normed_nd,
+            gate_up,
+            Mode::Write,
+            &mut scratch.adapters,
+        );
         swiglu::forward(gate_up, &mut scratch.gated_nf);
-        layer.down.forward(&scratch.gated_nf, stream_nd, Mode::Add);
+        layer.down.forward(
+            &scratch.gated_nf,
+            stream_nd,
+            Mode::Add,
+            &mut scratch.adapters,
+        );
     }
 
     fn norm_heads(&self, layer: &Layer, saved: &mut Activations) {
@@ -98,6 +112,7 @@ impl Decoder {
             &saved.attended_nq,
             &grad.stream_nd,
             &mut grad.attended_nq,
+            &mut scratch.adapters,
             &mut total.output,
         );
         attention::backward(
@@ -125,6 +140,7 @@ impl Decoder {
             &scratch.normed_nd,
             &grad.qkv_nc,
             &mut grad.normed_nd,
+            &mut scratch.adapters,
             &mut total.qkv,
         );
         rms_norm::backward(
@@ -150,6 +166,7 @@ impl Decoder {
             &scratch.gated_nf,
             &grad.stream_nd,
             &mut grad.gated_nf,
+            &mut scratch.adapters,
             &mut total.down,
         );
         swiglu::backward(&saved.gate_up_n2f, &grad.gated_nf, &mut grad.gate_up_n2f);
@@ -159,6 +176,7 @@ impl Decoder {
             &scratch.normed_nd,
             &grad.gate_up_n2f,
             &mut grad.normed_nd,
+            &mut scratch.adapters,
             &mut total.gate_up,
         );
         rms_norm::backward(

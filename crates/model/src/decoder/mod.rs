@@ -5,6 +5,7 @@
 //! Every matrix is stored `[in, out]`, so activations multiply it from the left.
 
 mod activations;
+mod adapter;
 mod layer;
 mod names;
 mod packing;
@@ -17,10 +18,12 @@ use kernel::{Device, Matrix, embedding, rms_norm, rope};
 use crate::Config;
 
 pub(crate) use activations::{Activations, Gradients, Scratch};
+pub(crate) use adapter::{Adapter, AdapterPass, Dropout, Selection};
 pub(crate) use layer::Attend;
 pub(crate) use names::{Part, Place, Tensor, tensors};
 pub(crate) use packing::Packing;
 pub(crate) use parameters::Parameters;
+pub(crate) use projection::Projection;
 
 /// The parts of a decoder that no training changes.
 #[derive(Debug)]
@@ -115,7 +118,7 @@ impl Decoder {
         );
     }
 
-    /// Adds the gradients of all parameters but the head's, given that in the hidden states
+    /// Adds the gradients of what is trained but the head's, given that in the hidden states
     /// (`gradients.hidden_nd`).
     pub(crate) fn backward(
         &self,
@@ -145,10 +148,9 @@ impl Decoder {
                 &mut total.layers[index],
             );
         }
-        embedding::backward(
-            &packing.tokens_n,
-            &gradients.stream_nd,
-            &mut total.embedding_dv,
-        );
+        if total.embedding_dv.rows() > 0 {
+            let (tokens_n, stream_nd) = (&packing.tokens_n, &gradients.stream_nd);
+            embedding::backward(tokens_n, stream_nd, &mut total.embedding_dv);
+        }
     }
 }

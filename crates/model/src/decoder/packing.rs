@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use kernel::attention::{Layout, Segment};
+use math::Key;
 use policy::Batch;
 
 /// Packed tokens: each prefix is followed by its rows, a row without its last token (which is
@@ -63,6 +64,23 @@ impl Packing {
             }
         }
         packing
+    }
+
+    /// A name for each packed token: a function of the key and of all tokens up to it, and not of
+    /// what it is packed beside.
+    pub(crate) fn names(&self, key: Key) -> Vec<Key> {
+        let mut names: Vec<Key> = Vec::with_capacity(self.tokens_n.len());
+        for segment in self.layout.segments() {
+            let parent = segment
+                .parent
+                .map(|index| self.layout.segments()[index].rows().end - 1);
+            let mut name = parent.map_or(key, |last| names[last]);
+            for &token in &self.tokens_n[segment.rows()] {
+                name = name.child(u64::from(token));
+                names.push(name);
+            }
+        }
+        names
     }
 }
 

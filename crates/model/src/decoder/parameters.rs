@@ -1,6 +1,6 @@
 //! The parameters of a decoder; gradients and optimiser moments have the same shape.
 
-use kernel::{Device, Matrix};
+use kernel::{Device, Matrix, norm};
 
 use super::names::{Part, Place};
 use super::projection::Projection;
@@ -46,16 +46,15 @@ impl Parameters {
             let mut some = |wanted: bool, it| if wanted { part(it).map(Some) } else { Ok(None) };
             let qkv_bias = some(config.qkv_bias, Part::QkvBias)?;
             let output_bias = some(config.output_bias, Part::OutputBias)?;
-            let projection = |weight_io, bias_1o| Projection { weight_io, bias_1o };
             layers.push(Layer {
                 query_norm_1h: some(config.qk_norm, Part::QueryNorm)?,
                 key_norm_1h: some(config.qk_norm, Part::KeyNorm)?,
                 attention_norm_1d: part(Part::AttentionNorm)?,
-                qkv: projection(part(Part::Qkv)?, qkv_bias),
-                output: projection(part(Part::Output)?, output_bias),
+                qkv: Projection::new(part(Part::Qkv)?, qkv_bias),
+                output: Projection::new(part(Part::Output)?, output_bias),
                 mlp_norm_1d: part(Part::MlpNorm)?,
-                gate_up: projection(part(Part::GateUp)?, None),
-                down: projection(part(Part::Down)?, None),
+                gate_up: Projection::new(part(Part::GateUp)?, None),
+                down: Projection::new(part(Part::Down)?, None),
             });
         }
         Ok(Self {
@@ -70,14 +69,37 @@ impl Parameters {
         })
     }
 
-    /// Zeros of this shape.
-    pub(crate) fn zeros_like(&self) -> Self {
-        let mut zeros = self.clone();
-        zeros
-            .matrices_mut()
-            .into_iter()
-            .for_each(|matrix| matrix.fill(0.0));
-        zeros
+    /// Whether adapters stand beside the weights, which are then frozen.
+    pub(crate) fn is_adapted(&self) -> bool {
+        self.rank() > 0
+    }
+
+    /// The rank of the adapters; 0 where there are none.
+    pub(crate) fn rank(&self) -> usize {
+        let adapters = self.layers.iter().flat_map(Layer::projections);
+        let mut adapters = adapters.flat_map(|projection| &projection.adapters);
+        adapters.next().map_or(0, |adapter| adapter.up_ko.rows())
+    }
+
+    /// Zeros for the gradient of what is trained. Frozen matrices of several rows have none there;
+    /// those of one row, which cost nothing, are gathered and never followed.
+    pub(crate) fn gradient(&self) -> Self {
+        let frozen = self.is_adapted();
+        let zeros = |matrix: &Matrix| {
+            let (rows, columns) = (matrix.rows(), matrix.columns());
+            let rows = if frozen && rows > 1 { 0 } else { rows };
+            matrix.device().zeros(rows, columns)
+        };
+        Self {
+            embedding_dv: zeros(&self.embedding_dv),
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| layer.gradient(&zeros))
+                .collect(),
+            norm_1d: zeros(&self.norm_1d),
+            head_dv: self.head_dv.as_ref().map(zeros),
+        }
     }
 
     /// The matrix that turns hidden states into logits.
@@ -85,9 +107,19 @@ impl Parameters {
         self.head_dv.as_ref().unwrap_or(&self.embedding_dv)
     }
 
-    /// As [`head`](Self::head), to be changed.
-    pub(crate) fn head_mut(&mut self) -> &mut Matrix {
-        self.head_dv.as_mut().unwrap_or(&mut self.embedding_dv)
+    /// Of a gradient: the head's part, nothing where the head is frozen.
+    pub(crate) fn learnt_head(&mut self) -> Option<&mut Matrix> {
+        let head = self.head_dv.as_mut().unwrap_or(&mut self.embedding_dv);
+        (head.rows() > 0).then_some(head)
+    }
+
+    /// Keeps a copy of the adapters as the reference's, and none of adapters that do nothing yet.
+    pub(crate) fn keep_adapters(&mut self) {
+        for projection in self.layers.iter_mut().flat_map(Layer::projections_mut) {
+            let at_work = projection.adapters.iter();
+            let at_work = at_work.filter(|adapter| norm::squared(&adapter.up_ko) > 0.0);
+            projection.reference = at_work.cloned().collect();
+        }
     }
 
     /// Width inside the gated MLP.
@@ -108,8 +140,20 @@ impl Parameters {
         }
     }
 
-    /// Every matrix, always in the same order.
-    pub(crate) fn matrices_mut(&mut self) -> Vec<&mut Matrix> {
+    /// What is trained, always in the same order: the adapters, or else every matrix.
+    pub(crate) fn trained_mut(&mut self) -> Vec<&mut Matrix> {
+        if !self.is_adapted() {
+            return self.weights_mut();
+        }
+        let layers = self.layers.iter_mut().flat_map(Layer::projections_mut);
+        let adapters = layers.flat_map(|projection| &mut projection.adapters);
+        adapters
+            .flat_map(|adapter| [&mut adapter.down_ik, &mut adapter.up_ko])
+            .collect()
+    }
+
+    /// Every matrix but the adapters', always in the same order.
+    fn weights_mut(&mut self) -> Vec<&mut Matrix> {
         let mut all = vec![&mut self.embedding_dv];
         for layer in &mut self.layers {
             all.extend([
@@ -135,6 +179,61 @@ impl Parameters {
 }
 
 impl Layer {
+    /// Every projection, always in the same order.
+    pub(crate) fn projections(&self) -> [&Projection; 4] {
+        [&self.qkv, &self.output, &self.gate_up, &self.down]
+    }
+
+    /// As [`projections`](Self::projections), to be changed.
+    pub(crate) fn projections_mut(&mut self) -> [&mut Projection; 4] {
+        let Self {
+            qkv,
+            output,
+            gate_up,
+            down,
+            ..
+        } = self;
+        [qkv, output, gate_up, down]
+    }
+
+    /// The projection whose weight this part is.
+    ///
+    /// # Panics
+    /// If it is the weight of none.
+    pub(crate) fn projection(&self, part: Part) -> &Projection {
+        match part {
+            Part::Qkv => &self.qkv,
+            Part::Output => &self.output,
+            Part::GateUp => &self.gate_up,
+            Part::Down => &self.down,
+            _ => panic!("{part:?} is no weight of a projection"),
+        }
+    }
+
+    /// As [`projection`](Self::projection), to be changed.
+    pub(crate) fn projection_mut(&mut self, part: Part) -> &mut Projection {
+        match part {
+            Part::Qkv => &mut self.qkv,
+            Part::Output => &mut self.output,
+            Part::GateUp => &mut self.gate_up,
+            Part::Down => &mut self.down,
+            _ => panic!("{part:?} is no weight of a projection"),
+        }
+    }
+
+    fn gradient(&self, zeros: &impl Fn(&Matrix) -> Matrix) -> Self {
+        Self {
+            attention_norm_1d: zeros(&self.attention_norm_1d),
+            qkv: self.qkv.gradient(zeros),
+            query_norm_1h: self.query_norm_1h.as_ref().map(zeros),
+            key_norm_1h: self.key_norm_1h.as_ref().map(zeros),
+            output: self.output.gradient(zeros),
+            mlp_norm_1d: zeros(&self.mlp_norm_1d),
+            gate_up: self.gate_up.gradient(zeros),
+            down: self.down.gradient(zeros),
+        }
+    }
+
     fn at(&self, part: Part) -> &Matrix {
         let optional = match part {
             Part::AttentionNorm => Some(&self.attention_norm_1d),

@@ -100,6 +100,25 @@ impl Weights {
         Ok(weights)
     }
 
+    /// Opens one file of a folder, whatever tensors it holds.
+    ///
+    /// # Errors
+    /// Where it is not there, is damaged or shorter than its header says.
+    pub(crate) fn file(folder: &Path, name: &str) -> Result<Self, ModelError> {
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+            taken: BTreeSet::new(),
+        };
+        weights.add(name.to_owned(), open_file(folder, name)?)?;
+        Ok(weights)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// Reads a tensor of this shape, in row-major order, as `f32`.
     ///
     /// # Errors
