@@ -3,18 +3,21 @@
 //! `cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]` writes the data of the built-in
 //! model; `cargo xtask nano-follows [--model nano]` tells how far a model follows its principles.
 //! `cargo xtask arms --out DIR [--seeds 3]` compares the four arms of the objective on the
-//! built-in run. The tidy tests beside this binary hold the rules of the house;
+//! built-in run. `cargo xtask plant [--out DIR] [--only WORD]` plants faults in copies of the sources
+//! and sees whether `enigma verify` catches them. The tidy tests beside this binary hold the rules of the house;
 //! `cargo test -p xtask` runs them.
 
 mod arms;
 mod nano;
+mod plant;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]
        cargo xtask nano-follows [--model nano]
-       cargo xtask arms --out DIR [--seeds 3]";
+       cargo xtask arms --out DIR [--seeds 3]
+       cargo xtask plant [--out DIR] [--only WORD]";
 
 /// The program that `cargo build --release` makes.
 const PROGRAM: &str = "target/release/enigma";
@@ -33,6 +36,10 @@ enum Command {
     Arms {
         out: PathBuf,
         seeds: u64,
+    },
+    Plant {
+        out: PathBuf,
+        only: String,
     },
 }
 
@@ -57,6 +64,7 @@ fn main() -> ExitCode {
             let said = &mut |line: &str| eprintln!("{line}");
             arms::compare(PROGRAM, &out, seeds, said).map_err(|error| error.to_string())
         }
+        Command::Plant { out, only } => plant::plant(&out, &only, &mut |line| eprintln!("{line}")),
     };
     match done {
         Ok(text) => {
@@ -81,9 +89,10 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         "nano-data" => &["--out", "--seed", "--rows"],
         "nano-follows" => &["--model"],
         "arms" => &["--out", "--seeds"],
+        "plant" => &["--out", "--only"],
         _ => return Err(format!("unknown command `{command}`")),
     };
-    let (mut out, mut model) = (None, "nano".to_owned());
+    let (mut out, mut model, mut only) = (None, "nano".to_owned(), String::new());
     let (mut seed, mut rows, mut seeds) = (1, 110_000, 3);
     for pair in options.chunks(2) {
         let [name, value] = pair else {
@@ -99,6 +108,7 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         };
         match name.as_str() {
             "--model" => model.clone_from(value),
+            "--only" => only.clone_from(value),
             "--out" => out = Some(PathBuf::from(value)),
             "--seed" => seed = number()?,
             "--seeds" => seeds = number()?,
@@ -107,6 +117,10 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
     }
     if command == "nano-follows" {
         return Ok(Command::NanoFollows { model });
+    }
+    if command == "plant" {
+        let out = out.unwrap_or_else(plant::default_folder);
+        return Ok(Command::Plant { out, only });
     }
     let out = out.ok_or("--out is missing")?;
     Ok(match command.as_str() {
@@ -137,6 +151,11 @@ mod tests {
             seeds: 2,
         };
         check("arms --seeds 2 --out x", Ok(arms));
+        let plant = Command::Plant {
+            out: PathBuf::from("x"),
+            only: "cache".to_owned(),
+        };
+        check("plant --out x --only cache", Ok(plant));
         check("arms --rows 2 --out x", Err("unknown option `--rows`"));
         check("", Err("no command given"));
         check("data", Err("unknown command `data`"));

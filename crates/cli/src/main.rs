@@ -26,12 +26,14 @@ use terminal::Screen;
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
-    let screen = Screen::new(command.machine().plain);
+    let screen = Screen::new(command.is_plain());
     let result = match &command {
         Command::Train(arguments) => commands::train(arguments, &screen),
         Command::Sft(arguments) => commands::sft(arguments, &screen),
         Command::Generate(arguments) => commands::generate(arguments, &screen),
         Command::Score(arguments) => commands::score(arguments, &screen),
+        Command::Verify(arguments) => commands::verify(arguments, &screen),
+        Command::Explain(arguments) => commands::explain(arguments, &screen),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

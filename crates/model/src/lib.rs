@@ -17,6 +17,7 @@ mod generation;
 mod lora;
 mod memory;
 mod optimizer;
+mod probe;
 mod store;
 mod transformer;
 

@@ -175,7 +175,7 @@ fn gradients_are_those_of_autograd_within_a_thousandth() {
                 continue;
             };
             let expected = numbers(expected);
-            let found = crate::store::take(model.gradient(), &tensor);
+            let found = crate::store::take(model.gathered(), &tensor);
             let found = found.into_iter().map(f64::from);
             let largest = expected.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
             let difference = largest_difference(found, &expected) / largest;
@@ -248,7 +248,7 @@ fn rows_that_share_a_prefix_equal_rows_computed_alone() {
         }
         for tensor in tensors(&shared.config) {
             let [together, apart] =
-                [&shared, &alone].map(|model| crate::store::take(model.gradient(), &tensor));
+                [&shared, &alone].map(|model| crate::store::take(model.gathered(), &tensor));
             let largest = apart.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
             let pairs = together.iter().zip(&apart);
             let difference = pairs.fold(0.0_f32, |a, (x, y)| a.max((x - y).abs())) / largest;

@@ -82,7 +82,7 @@ impl Transformer {
 const BLOCK: usize = 32;
 
 /// Writes a tensor into its columns of a row-major matrix.
-fn put(values: &mut [f32], columns: usize, tensor: &Tensor, source: &[f32]) {
+pub(crate) fn put(values: &mut [f32], columns: usize, tensor: &Tensor, source: &[f32]) {
     each(tensor, |outer, inner, at| {
         values[inner * columns + tensor.column + outer] = source[at];
     });

@@ -21,7 +21,7 @@ pub struct Transformer {
     reference: Option<Reference>,
     pub(crate) lora: Option<Lora>,
     optimizer_options: OptimizerOptions,
-    training: Option<Training>,
+    pub(crate) training: Option<Training>,
 }
 
 /// Where the reference policy's weights are.
@@ -36,9 +36,9 @@ enum Reference {
 
 /// Everything that only training needs.
 #[derive(Debug)]
-struct Training {
+pub(crate) struct Training {
     optimizer: Optimizer,
-    gradient: Parameters,
+    pub(crate) gradient: Parameters,
     trace: Trace,
     scratch: Scratch,
     gradients: Gradients,
@@ -170,16 +170,6 @@ impl Transformer {
             kernel::Mode::Write,
         );
         Ok(logits.to_vec())
-    }
-
-    /// The gradient gathered so far.
-    #[cfg(test)]
-    pub(crate) fn gradient(&self) -> &Parameters {
-        &self
-            .training
-            .as_ref()
-            .expect("a backward pass came before")
-            .gradient
     }
 
     /// A forward pass of which nothing is kept for a backward pass.

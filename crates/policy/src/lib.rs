@@ -11,6 +11,7 @@
 
 mod batch;
 mod contract;
+mod probe;
 mod sampling;
 mod signals;
 mod tabular;
@@ -18,6 +19,7 @@ mod text;
 
 pub use batch::{Batch, Row, Slice};
 pub use contract::{Policy, PolicyError, Sampler, Scorer, UpdateReport};
+pub use probe::Probe;
 pub use sampling::{Finish, Request, Sample, SampleProgress, SamplingOptions};
 pub use signals::Signals;
 pub use tabular::TabularPolicy;

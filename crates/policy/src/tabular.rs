@@ -7,7 +7,7 @@
 use math::{log_softmax, softmax};
 
 use crate::{
-    Batch, Finish, Policy, PolicyError, Request, Row, Sample, SampleProgress, Sampler,
+    Batch, Finish, Policy, PolicyError, Probe, Request, Row, Sample, SampleProgress, Sampler,
     SamplingOptions, Scorer, Signals, UpdateReport,
 };
 
@@ -291,6 +291,35 @@ impl Policy for TabularPolicy {
         }
         self.gradient.fill(0.0);
         UpdateReport { grad_norm }
+    }
+}
+
+impl Probe for TabularPolicy {
+    fn parameters(&self) -> Vec<f64> {
+        self.logits.clone()
+    }
+
+    fn set_parameters(&mut self, values: &[f64]) {
+        assert_eq!(values.len(), self.logits.len(), "one value a logit");
+        self.logits.copy_from_slice(values);
+        self.gradient.fill(0.0);
+        self.pending = None;
+    }
+
+    fn gradient(&self) -> Vec<f64> {
+        self.gradient.clone()
+    }
+
+    fn logits_tv(&self, prefix: &[u32], tokens_t: &[u32]) -> Result<Vec<Vec<f64>>, PolicyError> {
+        let context = self.check(prefix, tokens_t)?;
+        let row = Row {
+            prefix: 0,
+            tokens_t: tokens_t.to_vec(),
+            reasoning: None,
+        };
+        let logits = |at: usize| self.logits[at..at + self.vocabulary].to_vec();
+        let states_t = self.states_t(context, &row);
+        Ok(states_t.into_iter().map(logits).collect())
     }
 }
 

@@ -74,8 +74,64 @@ pub fn statistics(groups: &[Group], graders: &[&str]) -> Vec<(String, f64)> {
     let named = named.map(|(name, value)| (name.to_owned(), value));
     named
         .into_iter()
+        .chain(silent(groups))
         .chain(graders.iter().enumerate().map(grade))
         .collect()
+}
+
+/// Why groups teach nothing: of those with a graded completion, the shares whose rewards are equal,
+/// by what their completions are, which sum to `frac_reward_zero_std`; and the share of all groups
+/// where nothing was graded \[ours\].
+fn silent(groups: &[Group]) -> Vec<(String, f64)> {
+    let graded: Vec<(&Group, bool)> = groups
+        .iter()
+        .filter_map(|group| is_flat(group).map(|flat| (group, flat)))
+        .collect();
+    let share = |cause| {
+        let of_it = |&(group, flat): &(&Group, bool)| f64::from(flat && kind(group) == cause);
+        mean(&graded.iter().map(of_it).collect::<Vec<_>>())
+    };
+    let ungraded = groups.len() - graded.len();
+    let named = [
+        ("frac_reward_zero_std/valid", share(Kind::Valid)),
+        ("frac_reward_zero_std/truncated", share(Kind::Truncated)),
+        ("frac_reward_zero_std/invalid", share(Kind::Invalid)),
+        ("frac_reward_zero_std/mixed", share(Kind::Mixed)),
+        (
+            "frac_groups_ungraded",
+            ungraded as f64 / groups.len() as f64,
+        ),
+    ];
+    named.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// What the completions of a group have in common; the first that holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// All have the format.
+    Valid,
+    /// The length limit cut all of them.
+    Truncated,
+    /// None has the format.
+    Invalid,
+    /// Some have it.
+    Mixed,
+}
+
+fn kind(group: &Group) -> Kind {
+    let completions = &group.completions;
+    if completions.iter().all(|c| c.format_valid) {
+        Kind::Valid
+    } else if completions
+        .iter()
+        .all(|c| c.sample.finish == Finish::Length)
+    {
+        Kind::Truncated
+    } else if completions.iter().any(|c| c.format_valid) {
+        Kind::Mixed
+    } else {
+        Kind::Invalid
+    }
 }
 
 /// Whether a group's rewards are all equal; `None` where nothing was graded.
@@ -157,6 +213,34 @@ mod tests {
                 ("entropy", (0.6 + 1.5 + 0.6) / 20.0),
             ],
         );
+    }
+
+    #[test]
+    fn groups_of_equal_rewards_are_told_apart_by_what_their_completions_are() {
+        let of = |rewards: [Option<f64>; 2], finish| {
+            group(
+                rewards
+                    .map(|reward| completion(reward, &[0.1], finish))
+                    .into(),
+            )
+        };
+        let groups = [
+            of([Some(1.0), Some(1.0)], Finish::Stop),
+            of([Some(1.0), Some(1.0)], Finish::Length),
+            of([Some(0.0), Some(0.0)], Finish::Length),
+            of([Some(0.0), Some(0.0)], Finish::Stop),
+            of([Some(1.0), Some(0.0)], Finish::Stop),
+            of([None, None], Finish::Stop),
+        ];
+        let expected = [
+            ("frac_reward_zero_std", 0.8),
+            ("frac_reward_zero_std/valid", 0.4),
+            ("frac_reward_zero_std/truncated", 0.2),
+            ("frac_reward_zero_std/invalid", 0.2),
+            ("frac_reward_zero_std/mixed", 0.0),
+            ("frac_groups_ungraded", 1.0 / 6.0),
+        ];
+        check(&groups, &expected);
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! What can be typed after `enigma`. Nothing here is interpreted: a command turns its arguments
 //! into a checked plan once, and carries that. Each command's arguments have a file.
 
+mod explain;
 mod generate;
 mod model;
 mod run;
 mod score;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use explain::ExplainArguments;
 pub(crate) use generate::GenerateArguments;
 pub(crate) use model::{DeviceChoice, MachineArguments, ModelArguments};
 pub(crate) use run::{SftArguments, TrainArguments};
 pub(crate) use score::ScoreArguments;
+pub(crate) use verify::VerifyArguments;
 
 /// Align a language model to an organisation's principles.
 #[derive(Debug, Parser)]
@@ -33,16 +37,22 @@ pub(crate) enum Command {
     Generate(GenerateArguments),
     /// Give the log-probability of every token of given completions
     Score(ScoreArguments),
+    /// Hold the model and its training step against independent computations
+    Verify(VerifyArguments),
+    /// Say in sentences what a run did and why, from its record
+    Explain(ExplainArguments),
 }
 
 impl Command {
-    /// What every command shares.
-    pub(crate) fn machine(&self) -> &MachineArguments {
+    /// Whether bars and colours are unwanted.
+    pub(crate) fn is_plain(&self) -> bool {
         match self {
-            Self::Train(arguments) => &arguments.run.machine,
-            Self::Sft(arguments) => &arguments.run.machine,
-            Self::Generate(arguments) => &arguments.machine,
-            Self::Score(arguments) => &arguments.machine,
+            Self::Train(arguments) => arguments.run.machine.plain,
+            Self::Sft(arguments) => arguments.run.machine.plain,
+            Self::Generate(arguments) => arguments.machine.plain,
+            Self::Score(arguments) => arguments.machine.plain,
+            Self::Verify(arguments) => arguments.machine.plain,
+            Self::Explain(arguments) => arguments.plain,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one a file; each turns its arguments into a plan, and runs that.
 
+mod explain;
 mod generate;
 mod memory;
 mod report;
@@ -7,8 +8,11 @@ mod run;
 mod score;
 mod sft;
 mod train;
+mod verify;
 
+pub(crate) use explain::explain;
 pub(crate) use generate::generate;
 pub(crate) use score::score;
 pub(crate) use sft::sft;
 pub(crate) use train::train;
+pub(crate) use verify::verify;

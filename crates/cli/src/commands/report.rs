@@ -70,7 +70,7 @@ fn paragraph(screen: &Screen, name: &str, text: &str) {
 }
 
 /// A line broken between words where it is wider than `width`, if there is one.
-fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
+pub(super) fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in line.split(' ') {
         let last = lines.last_mut().expect("there is a line");

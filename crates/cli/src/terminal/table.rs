@@ -9,6 +9,8 @@ use super::Screen;
 pub(crate) struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// What stands behind each row, for the rows that have it.
+    notes: Vec<String>,
 }
 
 impl Table {
@@ -17,6 +19,7 @@ impl Table {
         Self {
             head: head.iter().map(ToString::to_string).collect(),
             rows: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -25,8 +28,17 @@ impl Table {
     /// # Panics
     /// If it is not as wide as the head.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.noted(cells, "");
+    }
+
+    /// Adds a row with words behind it, dim.
+    ///
+    /// # Panics
+    /// As [`row`](Self::row).
+    pub(crate) fn noted(&mut self, cells: Vec<String>, note: &str) {
         assert_eq!(cells.len(), self.head.len(), "a row is as wide as its head");
         self.rows.push(cells);
+        self.notes.push(note.to_owned());
     }
 
     /// The lines: the first column to the left, numbers to the right, the head dim.
@@ -44,9 +56,11 @@ impl Table {
             screen.dim(&laid_out(&self.head, &widths)),
             screen.dim(&rule),
         ];
-        head.into_iter()
-            .chain(self.rows.iter().map(|row| laid_out(row, &widths)))
-            .collect()
+        let rows = self.rows.iter().zip(&self.notes).map(|(row, note)| {
+            let gap = if note.is_empty() { "" } else { "   " };
+            format!("{}{gap}{}", laid_out(row, &widths), screen.dim(note))
+        });
+        head.into_iter().chain(rows).collect()
     }
 }
 
