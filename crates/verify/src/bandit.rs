@@ -64,6 +64,7 @@ fn task() -> Task {
         id,
         text: String::new(),
         answer: None,
+        history: Vec::new(),
         fields: serde_json::Map::new(),
     };
     Task {

@@ -16,6 +16,7 @@ pub(crate) fn task() -> Task {
         id,
         text: text.to_owned(),
         answer: None,
+        history: Vec::new(),
         fields: serde_json::Map::new(),
     };
     let principle = Principle {
