@@ -122,7 +122,7 @@ fn gradients_of_an_adapter_are_those_of_autograd_within_a_thousandth() {
         let expected = expected["tensors"].as_object().unwrap();
         let mut compared = 0;
         for module in modules(&model.config) {
-            let layer = &model.gradient().layers[module.layer];
+            let layer = &model.gathered().layers[module.layer];
             let adapters = &layer.projection(module.part).adapters;
             let Some(adapter) = adapters.iter().find(|a| a.index == module.index) else {
                 continue;
@@ -219,7 +219,7 @@ fn frozen_weights_have_neither_gradient_nor_moments() {
         .sum();
     assert_eq!(model.trainable_parameters(), adapters);
     train(&mut model, 1);
-    let gradient = model.gradient();
+    let gradient = model.gathered();
     let frozen = gradient.layers.iter().flat_map(|layer| layer.projections());
     let rows = frozen.map(|projection| projection.weight_io.rows());
     assert_eq!(
@@ -296,7 +296,7 @@ fn the_gradient_of_an_adapter_agrees_with_differences_under_dropout() {
         (0..count).map(draw).collect()
     };
     let mut slope = 0.0;
-    let mut gradient = model.gradient().clone();
+    let mut gradient = model.gathered().clone();
     for (at, matrix) in gradient.trained_mut().into_iter().enumerate() {
         let values = matrix.to_vec();
         let direction = directions(values.len(), at);
