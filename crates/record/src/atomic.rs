@@ -47,17 +47,52 @@ pub fn atomic_folder<E: From<RecordError>>(
         let _ = fs::remove_dir_all(&partial);
         return Err(error);
     }
-    sync_tree(&partial)?;
-    Ok(publish(&partial, path)?)
+    let published = sync_tree(&partial).and_then(|()| publish(&partial, path));
+    Ok(published.inspect_err(|_| {
+        let _ = fs::remove_dir_all(&partial);
+    })?)
 }
 
+/// Removes a folder, so that whoever looks for `path`, after a crash too, finds it whole or not at
+/// all. What a crash leaves is `.{name}.removed` beside it.
+///
+/// # Errors
+/// Where the file system refuses.
+pub(crate) fn remove_folder(path: &Path) -> Result<(), RecordError> {
+    let removed = beside(path, REMOVED);
+    if removed.exists() {
+        fs::remove_dir_all(&removed).map_err(RecordError::io("remove", &removed))?;
+    }
+    fs::rename(path, &removed).map_err(RecordError::io("remove", path))?;
+    fs::remove_dir_all(&removed).map_err(RecordError::io("remove", &removed))
+}
+
+/// Whether a name is one of those that a crash leaves behind.
+pub(crate) fn is_left_over(name: &str) -> bool {
+    let ends = [PARTIAL, REMOVED].iter().any(|end| name.ends_with(end));
+    name.starts_with('.') && ends
+}
+
+/// Endings of the names that stand for what is not whole yet, or no more.
+const PARTIAL: &str = ".partial";
+const REMOVED: &str = ".removed";
+
 fn partial_of(path: &Path) -> PathBuf {
+    beside(path, PARTIAL)
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
     let name = path.file_name().expect("a file or folder has a name");
-    path.with_file_name(format!(".{}.partial", name.to_string_lossy()))
+    path.with_file_name(format!(".{}{end}", name.to_string_lossy()))
 }
 
 fn publish(partial: &Path, path: &Path) -> Result<(), RecordError> {
     fs::rename(partial, path).map_err(RecordError::io("rename to", path))?;
+    sync_parent(path)
+}
+
+/// Has the name of a file or folder reach the disk.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), RecordError> {
     match path.parent() {
         Some(parent) if parent != Path::new("") => sync(parent),
         _ => sync(Path::new(".")),
@@ -131,7 +166,7 @@ mod tests {
     #[test]
     fn a_folder_has_its_name_only_once_it_is_whole() {
         let scratch = Scratch::new("folder");
-        let path = scratch.path().join("step-000001");
+        let path = scratch.path().join("checkpoint-1");
         let build = |partial: &Path| {
             assert!(!path.exists());
             fs::create_dir(partial.join("inner")).unwrap();
@@ -140,7 +175,7 @@ mod tests {
         };
         atomic_folder(&path, build).unwrap();
         assert_eq!(fs::read(path.join("inner/weights")).unwrap(), b"w");
-        assert_eq!(names(scratch.path()), ["step-000001"]);
+        assert_eq!(names(scratch.path()), ["checkpoint-1"]);
         let again = atomic_folder(&path, |_| Ok::<(), RecordError>(()));
         assert!(
             matches!(again, Err(RecordError::Exists { .. })),
@@ -152,7 +187,7 @@ mod tests {
     #[test]
     fn a_folder_whose_build_fails_leaves_nothing() {
         let scratch = Scratch::new("folder-fails");
-        let path = scratch.path().join("step-000001");
+        let path = scratch.path().join("checkpoint-1");
         let failed = atomic_folder(&path, |partial| {
             fs::write(partial.join("weights"), b"w").unwrap();
             Err(RecordError::NotARun {
@@ -169,7 +204,7 @@ mod tests {
     #[test]
     fn a_folder_whose_build_crashed_is_absent_and_can_be_built_again() {
         let scratch = Scratch::new("folder-crashed");
-        let path = scratch.path().join("step-000001");
+        let path = scratch.path().join("checkpoint-1");
         let crash = std::panic::catch_unwind(|| {
             atomic_folder(&path, |partial| -> Result<(), RecordError> {
                 fs::write(partial.join("torn"), b"w").unwrap();
@@ -179,6 +214,21 @@ mod tests {
         assert!(crash.is_err() && !path.exists());
         atomic_folder(&path, |_| Ok::<(), RecordError>(())).unwrap();
         assert_eq!(names(&path), [""; 0]);
-        assert_eq!(names(scratch.path()), ["step-000001"]);
+        assert_eq!(names(scratch.path()), ["checkpoint-1"]);
+    }
+
+    #[test]
+    fn a_folder_whose_removal_crashed_is_gone_and_what_is_left_of_it_is_known() {
+        let scratch = Scratch::new("folder-removed");
+        let path = scratch.path().join("checkpoint-1");
+        for _ in 0..2 {
+            atomic_folder(&path, |_| Ok::<(), RecordError>(())).unwrap();
+            // As a crash between the two halves of a removal leaves it.
+            fs::create_dir_all(beside(&path, REMOVED).join("inner")).unwrap();
+            assert!(is_left_over(&names(scratch.path())[0]));
+            remove_folder(&path).unwrap();
+            assert_eq!(names(scratch.path()), [""; 0]);
+        }
+        assert!(!is_left_over("checkpoint-1") && !is_left_over("my.partial"));
     }
 }

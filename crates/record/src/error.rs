@@ -27,6 +27,32 @@ pub enum RecordError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process writes this run.
+    #[error("{path:?} is a run that is still going on; stop it first")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint that contradicts itself.
+    #[error("{path:?} is a checkpoint of step {found}, expected {expected}, as its name says")]
+    OtherStep {
+        /// The folder.
+        path: PathBuf,
+        /// In its state.
+        found: usize,
+        /// In its name.
+        expected: usize,
+    },
+    /// A checkpoint without the metrics that led to it.
+    #[error("{path:?} has the metrics of {found} steps, expected {expected}")]
+    StepsMissing {
+        /// The file.
+        path: PathBuf,
+        /// Steps in it.
+        found: usize,
+        /// Steps there were.
+        expected: usize,
+    },
     /// A folder without a plan.
     #[error("{path:?} is not a run folder: it has no plan.toml")]
     NotARun {

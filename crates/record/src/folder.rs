@@ -1,5 +1,6 @@
 //! The folder of one run.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -7,12 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{
-    CompletionRecord, DataRecord, RecordError, StepRecord, Summary, atomic_folder, write_atomic,
-};
+use crate::atomic::sync_parent;
+use crate::{Before, CompletionRecord, DataRecord, RecordError, StepRecord, Summary, write_atomic};
 
 /// What a run has from its beginning, beside the plan.
-const FOLDERS: [&str; 2] = ["completions", "checkpoints"];
+const FOLDERS: [&str; 1] = ["completions"];
 
 /// A run on disk. It holds a path and nothing else, so several may look at one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ impl RunFolder {
             let folder = path.join(folder);
             fs::create_dir(&folder).map_err(RecordError::io("create", &folder))?;
         }
-        write_atomic(&run.plan_path(), plan.as_bytes()).inspect_err(|_| run.clone().withdraw())?;
+        let written = run.replace_plan(plan).and_then(|()| sync_parent(path));
+        written.inspect_err(|_| run.clone().withdraw())?;
         Ok(run)
     }
 
@@ -69,10 +70,13 @@ impl RunFolder {
         }
     }
 
-    /// Takes back a run that was created and has recorded nothing. What cannot be removed stays.
+    /// Takes back a run that was created and has recorded nothing but what it is made from. What
+    /// cannot be removed stays.
     pub fn withdraw(self) {
-        let _ = fs::remove_file(self.plan_path());
-        let _ = fs::remove_file(self.data_path());
+        let [plan, data] = [self.plan_path(), self.data_path()];
+        for file in [plan, data, self.inputs_path(), self.lock_path()] {
+            let _ = fs::remove_file(file);
+        }
         for folder in FOLDERS {
             let _ = fs::remove_dir(self.path.join(folder));
         }
@@ -90,6 +94,14 @@ impl RunFolder {
     /// Where the file system refuses.
     pub fn plan(&self) -> Result<String, RecordError> {
         read(&self.plan_path())
+    }
+
+    /// Writes another plan, of a run that goes on to another end.
+    ///
+    /// # Errors
+    /// Where the file system refuses; the plan is then as it was.
+    pub fn replace_plan(&self, plan: &str) -> Result<(), RecordError> {
+        write_atomic(&self.plan_path(), plan.as_bytes())
     }
 
     /// Adds a step's line to the metrics, after dropping a last line that a crash has torn.
@@ -142,18 +154,36 @@ impl RunFolder {
         read_lines(&self.completions_path(step))
     }
 
-    /// Has `build` fill the folder of a step's checkpoint, and gives its final path.
+    /// Writes the figures of before training, with the completions behind them.
     ///
     /// # Errors
-    /// As [`atomic_folder`].
-    pub fn write_checkpoint<E: From<RecordError>>(
-        &self,
-        step: usize,
-        build: impl FnOnce(&Path) -> Result<(), E>,
-    ) -> Result<PathBuf, E> {
-        let path = self.path.join(format!("checkpoints/step-{step:06}"));
-        atomic_folder(&path, build)?;
-        Ok(path)
+    /// Where the file system refuses.
+    pub fn write_before(&self, before: &Before) -> Result<(), RecordError> {
+        write_json(&self.before_path(), before)
+    }
+
+    /// The figures of before training.
+    ///
+    /// # Errors
+    /// If they were not written.
+    pub fn before(&self) -> Result<Before, RecordError> {
+        read_json(&self.before_path())
+    }
+
+    /// Writes what the run was made from: a name of each input, and a digest of its bytes.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn write_inputs(&self, inputs: &BTreeMap<String, String>) -> Result<(), RecordError> {
+        write_json(&self.inputs_path(), inputs)
+    }
+
+    /// What the run was made from.
+    ///
+    /// # Errors
+    /// If it was not written.
+    pub fn inputs(&self) -> Result<BTreeMap<String, String>, RecordError> {
+        read_json(&self.inputs_path())
     }
 
     /// Writes what became of the rows of the data.
@@ -170,8 +200,7 @@ impl RunFolder {
     /// # Errors
     /// Where the file system refuses.
     pub fn write_summary(&self, summary: &Summary) -> Result<(), RecordError> {
-        let text = serde_json::to_string_pretty(summary).expect("a summary is plain values");
-        write_atomic(&self.summary_path(), format!("{text}\n").as_bytes())
+        write_json(&self.summary_path(), summary)
     }
 
     /// The result.
@@ -179,24 +208,18 @@ impl RunFolder {
     /// # Errors
     /// If the run has none yet.
     pub fn summary(&self) -> Result<Summary, RecordError> {
-        let path = self.summary_path();
-        let text = read(&path)?;
-        serde_json::from_str(&text).map_err(|source| RecordError::Malformed {
-            line: source.line(),
-            path,
-            source,
-        })
+        read_json(&self.summary_path())
     }
 
     fn plan_path(&self) -> PathBuf {
         self.path.join("plan.toml")
     }
 
-    fn metrics_path(&self) -> PathBuf {
+    pub(crate) fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
-    fn completions_path(&self, step: usize) -> PathBuf {
+    pub(crate) fn completions_path(&self, step: usize) -> PathBuf {
         self.path.join(format!("completions/step-{step:06}.jsonl"))
     }
 
@@ -204,13 +227,34 @@ impl RunFolder {
         self.path.join("data.json")
     }
 
-    fn summary_path(&self) -> PathBuf {
+    fn before_path(&self) -> PathBuf {
+        self.path.join("evaluation-before.json")
+    }
+
+    fn inputs_path(&self) -> PathBuf {
+        self.path.join("inputs.json")
+    }
+
+    pub(crate) fn summary_path(&self) -> PathBuf {
         self.path.join("summary.json")
     }
 }
 
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    let text = serde_json::to_string_pretty(value).expect("a record is plain values");
+    write_atomic(path, format!("{text}\n").as_bytes())
+}
+
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    serde_json::from_str(&read(path)?).map_err(|source| RecordError::Malformed {
+        line: source.line(),
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Each record as a line of JSON.
-fn lines<T: Serialize>(records: &[T]) -> String {
+pub(crate) fn lines<T: Serialize>(records: &[T]) -> String {
     let line = |record| serde_json::to_string(record).expect("a record is plain values") + "\n";
     records.iter().map(line).collect()
 }
@@ -244,7 +288,7 @@ fn append_whole(path: &Path, line: &[u8]) -> std::io::Result<()> {
     file.write_all(line)
 }
 
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     let bytes = fs::read(path).map_err(RecordError::io("read", path))?;
     let whole = bytes
         .split_inclusive(|&byte| byte == b'\n')
@@ -265,8 +309,6 @@ fn read(path: &Path) -> Result<String, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::Evaluation;
     use crate::scratch::Scratch;
@@ -383,19 +425,17 @@ mod tests {
             tokens: 0,
             run: run.path().to_owned(),
             checkpoint: PathBuf::from("é"),
+            best_checkpoint: None,
+            resumed_from: Some(3),
         };
+        let before = Before {
+            evaluation: summary.after.clone(),
+            completions: completions.to_vec(),
+        };
+        run.write_before(&before).unwrap();
+        assert_eq!(run.before().unwrap(), before);
         assert!(matches!(run.summary(), Err(RecordError::Io { .. })));
         run.write_summary(&summary).unwrap();
         assert_eq!(run.summary().unwrap(), summary);
-    }
-
-    #[test]
-    fn a_checkpoint_is_named_for_its_step() {
-        let scratch = Scratch::new("checkpoint");
-        let run = run(&scratch);
-        let build = |partial: &Path| write_atomic(&partial.join("config.json"), b"{}");
-        let path = run.write_checkpoint(10, build).unwrap();
-        assert_eq!(path, run.path().join("checkpoints/step-000010"));
-        assert_eq!(fs::read(path.join("config.json")).unwrap(), b"{}");
     }
 }

@@ -3,10 +3,13 @@
 //! ```text
 //! plan.toml                     the resolved plan, before the first step
 //! data.json                     what became of the rows of the data, likewise
+//! inputs.json                   digests of the data and weights that the plan names
+//! evaluation-before.json        the figures of before the first step
 //! metrics.jsonl                 one object a step
 //! completions/step-000010.jsonl one object a completion
-//! checkpoints/step-000010/      a model folder
+//! checkpoint-10/                a model folder, and all that is needed to go on from it
 //! summary.json                  the result, after the last step
+//! .lock                         held by the process that writes the run
 //! ```
 //!
 //! Whatever has its final name is whole: files and folders are built under another name and
@@ -16,17 +19,21 @@
 //! Start at [`RunFolder`].
 
 mod atomic;
+mod checkpoint;
 mod data;
 mod error;
 mod folder;
+mod position;
 #[cfg(test)]
 mod scratch;
 mod step;
 mod summary;
 
 pub use atomic::{atomic_folder, write_atomic};
+pub use checkpoint::{Checkpoint, RunLock};
 pub use data::{DataRecord, SplitRecord};
 pub use error::RecordError;
 pub use folder::RunFolder;
+pub use position::{Best, DrawnRecord, GroupRecord, Position, TrainerState};
 pub use step::{CompletionRecord, StepRecord};
-pub use summary::{Evaluation, Summary};
+pub use summary::{Before, Evaluation, Summary};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::CompletionRecord;
+
 /// How a policy does on the evaluation questions.
 ///
 /// A figure that could not be measured is `None`, and `null` on disk, as is one that is not
@@ -62,6 +64,21 @@ pub struct Summary {
     pub run: PathBuf,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
+    /// The best checkpoint, where a metric was named for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_checkpoint: Option<PathBuf>,
+    /// The step after which the run was taken up again; the last time, where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<usize>,
+}
+
+/// What a run found before its first step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// The figures.
+    pub evaluation: Evaluation,
+    /// The completions behind them.
+    pub completions: Vec<CompletionRecord>,
 }
 
 /// Whether there is no interval, or none with two finite ends.
@@ -98,7 +115,9 @@ mod tests {
             peak_mib: Some(900.0),
             tokens: 4096,
             run: PathBuf::from("runs/a"),
-            checkpoint: PathBuf::from("runs/a/checkpoints/step-000010"),
+            checkpoint: PathBuf::from("runs/a/checkpoint-10"),
+            best_checkpoint: None,
+            resumed_from: None,
         }
     }
 
@@ -115,7 +134,7 @@ mod tests {
             r#","s_epsilon":null,"kl_reference":null},"after":{"#,
             evaluation,
             r#","s_epsilon":0.01,"kl_reference":0.02},"seconds":12.5,"peak_mib":900.0,"#,
-            r#""tokens":4096,"run":"runs/a","checkpoint":"runs/a/checkpoints/step-000010"}"#,
+            r#""tokens":4096,"run":"runs/a","checkpoint":"runs/a/checkpoint-10"}"#,
         ];
         assert_eq!(
             serde_json::to_string(&summary()).unwrap(),
