@@ -19,6 +19,7 @@ mod memory;
 mod optimizer;
 mod probe;
 mod store;
+mod training_state;
 mod transformer;
 
 #[cfg(test)]

@@ -53,6 +53,26 @@ impl Optimizer {
         }
     }
 
+    /// The state after so many steps, as it was kept.
+    pub(crate) fn kept(
+        options: OptimizerOptions,
+        first: Parameters,
+        second: Parameters,
+        step: u64,
+    ) -> Self {
+        Self {
+            options,
+            first,
+            second,
+            step,
+        }
+    }
+
+    /// First and second moments.
+    pub(crate) fn moments(&self) -> [&Parameters; 2] {
+        [&self.first, &self.second]
+    }
+
     /// Updates made.
     pub(crate) fn steps(&self) -> u64 {
         self.step

@@ -15,15 +15,7 @@ impl Transformer {
     pub fn open(source: &Source, device: &Device) -> Result<Self, ModelError> {
         let config = Config::open(source)?;
         let mut weights = Weights::open(source, &config)?;
-        let table = tensors(&config);
-        let parameters = Parameters::build(&config, device, |place, rows, columns| {
-            let mut values = vec![0.0; rows * columns];
-            for tensor in table.iter().filter(|tensor| tensor.place == place) {
-                let source = weights.tensor(&tensor.name, &tensor.shape)?;
-                put(&mut values, columns, tensor, &source);
-            }
-            Ok::<_, ModelError>(values)
-        })?;
+        let parameters = read(&mut weights, &config, device, str::to_owned)?;
         weights.finish()?;
         Ok(Self::new(config, parameters))
     }
@@ -76,6 +68,24 @@ impl Transformer {
         crate::weights::write(&folder.join("model.safetensors"), entries, dtype)?;
         self.config.save(folder, dtype)
     }
+}
+
+/// One value for every parameter, of the tensors to which `name` maps the parameters' names.
+pub(crate) fn read(
+    weights: &mut Weights,
+    config: &Config,
+    device: &Device,
+    name: impl Fn(&str) -> String,
+) -> Result<Parameters, ModelError> {
+    let table = tensors(config);
+    Parameters::build(config, device, |place, rows, columns| {
+        let mut values = vec![0.0; rows * columns];
+        for tensor in table.iter().filter(|tensor| tensor.place == place) {
+            let source = weights.tensor(&name(&tensor.name), &tensor.shape)?;
+            put(&mut values, columns, tensor, &source);
+        }
+        Ok(values)
+    })
 }
 
 /// Side of the square blocks in which matrices are transposed, so that both sides stay in cache.

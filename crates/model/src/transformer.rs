@@ -172,6 +172,21 @@ impl Transformer {
         Ok(logits.to_vec())
     }
 
+    /// The optimiser, once training has begun.
+    pub(crate) fn optimizer(&self) -> Option<&Optimizer> {
+        self.training.as_ref().map(|training| &training.optimizer)
+    }
+
+    /// Goes on from these parameters and moments, with the options that were chosen.
+    pub(crate) fn restore(&mut self, parameters: Parameters, moments: [Parameters; 2], step: u64) {
+        self.parameters = parameters;
+        let [first, second] = moments;
+        self.training = Some(Training {
+            optimizer: Optimizer::kept(self.optimizer_options, first, second, step),
+            ..Training::new(self)
+        });
+    }
+
     /// A forward pass of which nothing is kept for a backward pass.
     pub(crate) fn run(
         &self,
