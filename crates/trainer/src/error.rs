@@ -4,6 +4,8 @@ use objective::ObjectiveError;
 use policy::PolicyError;
 use rollout::RolloutError;
 
+use crate::NotKept;
+
 /// Why a run stopped before its end.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -90,6 +92,30 @@ pub enum TrainError {
     Drift {
         /// Why.
         source: ObjectiveError,
+    },
+    /// A position from which the run cannot go on.
+    #[error("the position after step {step}: {reason}")]
+    Position {
+        /// Updates that led there.
+        step: usize,
+        /// What contradicts what.
+        reason: String,
+    },
+    /// The policy could not be kept.
+    #[error("the checkpoint after step {step}: {source}")]
+    Checkpoint {
+        /// Updates that led there.
+        step: usize,
+        /// Why.
+        source: NotKept,
+    },
+    /// A step failed, and what was before it could not be kept.
+    #[error("{failure}; but they cannot be kept: {source}")]
+    Lost {
+        /// Why the step failed.
+        failure: Box<TrainError>,
+        /// Why there is no checkpoint.
+        source: NotKept,
     },
     /// The run could not be written down.
     #[error(transparent)]

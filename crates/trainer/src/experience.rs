@@ -38,9 +38,7 @@ pub(crate) fn collect(
     progress: &mut dyn FnMut(SampleProgress),
 ) -> Result<Collected, RolloutError> {
     let key = Key::new(settings.seed);
-    let (length, size) = (task.questions.len(), settings.questions_per_step);
-    let drawn = order::batch(key.child(ORDER), length, size, index);
-    let questions: Vec<Question> = drawn.iter().map(|&q| task.questions[q].clone()).collect();
+    let questions = questions(task, settings, index);
     let principle_key = key.child(PRINCIPLE).child(index as u64);
     let mut asked = Vec::new();
     for (q, question) in questions.iter().enumerate() {
@@ -58,6 +56,14 @@ pub(crate) fn collect(
     let key = key.child(COMPLETIONS).child(index as u64);
     let groups = rollout::collect(policy, codec, &rollout, &asked, graders, key, progress)?;
     Ok(Collected { questions, groups })
+}
+
+/// The questions of rollout `index`.
+pub(crate) fn questions(task: &Task, settings: &Settings, index: usize) -> Vec<Question> {
+    let key = Key::new(settings.seed).child(ORDER);
+    let (length, size) = (task.questions.len(), settings.questions_per_step);
+    let drawn = order::batch(key, length, size, index).into_iter();
+    drawn.map(|q| task.questions[q].clone()).collect()
 }
 
 /// A rollout made ready for updates.

@@ -50,6 +50,8 @@ pub struct Settings {
     pub num_iterations: usize,
     /// A batch of more computed tokens is cut into slices; the gradient is the same.
     pub micro_batch_tokens: usize,
+    /// The policy is kept every so many steps, and after the last; 0 keeps the last only.
+    pub save_steps: usize,
     /// Completions are recorded every so many steps; 0 records none.
     pub log_completions_steps: usize,
 }

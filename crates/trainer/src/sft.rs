@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use math::Key;
 use policy::{Batch, Policy, PolicyError, Row};
-use record::{RunFolder, StepRecord};
+use record::{Position, RunFolder, StepRecord};
 
 use crate::draws::ORDER;
+use crate::keep::{keep_due, keep_last_good};
 use crate::metrics::named;
 use crate::settings::require;
-use crate::{LastGood, Observer, Schedule, TrainError, Trained, order};
+use crate::{Keeper, LastGood, Observer, Schedule, TrainError, Trained, order};
 
 /// A completion to be imitated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,22 +41,26 @@ pub struct SftSettings {
     pub warmup_steps: usize,
     /// A batch of more computed tokens is cut into slices; the gradient is the same.
     pub micro_batch_tokens: usize,
+    /// The policy is kept every so many steps, and after the last; 0 keeps the last only.
+    pub save_steps: usize,
 }
 
-/// Trains `policy` on the examples, and writes each step to `run`.
+/// Trains `policy` on the examples from a position on, whose parameters it has, and writes each step
+/// to `run` before it is kept. A step that fails is as one of [`train`](crate::train).
 ///
 /// The loss is the mean negative log-probability of the completion tokens of a batch, in nats; the
 /// prompt has none (TRL's `completion_only_loss`).
 ///
 /// # Errors
 /// Where the batch size does not fit the examples, the policy fails, a number is not finite, or the
-/// record cannot be written.
-pub fn sft(
-    policy: &mut dyn Policy,
+/// record or a checkpoint cannot be written.
+pub fn sft<P: Policy>(
+    policy: &mut P,
     examples: &[Example],
     settings: &SftSettings,
+    mut position: Position,
     run: &RunFolder,
-    observer: &mut dyn Observer,
+    keeper: &mut dyn Keeper<P>,
 ) -> Result<Trained, TrainError> {
     let (size, length) = (settings.batch_size, examples.len());
     require(
@@ -65,18 +70,21 @@ pub fn sft(
         format!("1 to {length}, the number of examples"),
     )?;
     let key = Key::new(settings.seed).child(ORDER);
-    let mut tokens = 0;
-    for updates in 0..settings.steps {
+    let saves = [settings.save_steps, settings.steps];
+    for updates in position.global_step..settings.steps {
         let start = Instant::now();
         let drawn = order::batch(key, length, size, updates);
         let batch = batch(drawn.iter().map(|&index| &examples[index]));
-        tokens += batch
-            .rows
-            .iter()
-            .map(|row| row.tokens_t.len())
+        let completions = batch.rows.iter().map(|row| row.tokens_t.len());
+        let read = completions
+            .chain(batch.prefixes.iter().map(Vec::len))
             .sum::<usize>();
-        tokens += batch.prefixes.iter().map(Vec::len).sum::<usize>();
-        let [loss, grad_norm, learning_rate] = step(policy, &batch, settings, updates, observer)?;
+        let tokens = position.num_input_tokens_seen + read as u64;
+        let [loss, grad_norm, learning_rate] = match step(policy, &batch, settings, updates, keeper)
+        {
+            Ok(figures) => figures,
+            Err(failure) => return Err(keep_last_good(failure, policy, keeper, &position)),
+        };
         let step_time = start.elapsed().as_secs_f64();
         let metrics = named(&[
             ("loss", loss),
@@ -94,11 +102,19 @@ pub fn sft(
             metrics: metrics.into_iter().collect(),
         };
         run.append_step(&record)?;
-        observer.step(&record);
+        keeper.step(&record);
+        position = Position {
+            global_step: record.step,
+            num_input_tokens_seen: tokens,
+            pending_rollout: None,
+        };
+        if keep_due(policy, keeper, || position.clone(), record.step, saves)? {
+            break;
+        }
     }
     Ok(Trained {
-        steps: settings.steps,
-        tokens: tokens as u64,
+        steps: position.global_step,
+        tokens: position.num_input_tokens_seen,
     })
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use objective::{Needs, ObjectiveError, TermReport, Total, Weighted};
 use policy::{Policy, PolicyError, Signals, TextCodec};
-use record::{CompletionRecord, StepRecord};
+use record::{CompletionRecord, Position, StepRecord};
 use rollout::{Group, RolloutError, WeightedGrader};
 
 use crate::accumulate::accumulate;
 use crate::completions::{check_grades, completion_records};
-use crate::experience::{Collected, Experience, collect};
+use crate::experience::{Collected, Experience, collect, questions};
 use crate::metrics::{difference_metrics, time_metrics, update_metrics};
-use crate::{LastGood, Observer, Settings, Task, TrainError};
+use crate::{LastGood, Observer, Settings, Task, TrainError, pending};
 
 /// A training run between its steps.
 pub struct Training<'a> {
@@ -24,6 +24,14 @@ pub struct Training<'a> {
     needs: Needs,
     current: Option<Current>,
     /// Tokens of prompts and completions so far, a prompt counted for each of its completions.
+    tokens: usize,
+    done: Done,
+}
+
+/// What the steps made so far came to.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    updates: usize,
     tokens: usize,
 }
 
@@ -71,7 +79,72 @@ impl<'a> Training<'a> {
             needs,
             current: None,
             tokens: 0,
+            done: Done::default(),
         })
+    }
+
+    /// The run as it goes on from a position, whose parameters `policy` has.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); where the position is not one of this run, and where the reference
+    /// cannot score its rollout.
+    pub fn resume(
+        mut self,
+        policy: &dyn Policy,
+        graders: &[WeightedGrader],
+        position: Position,
+    ) -> Result<Self, TrainError> {
+        let (step, tokens) = (
+            position.global_step,
+            position.num_input_tokens_seen as usize,
+        );
+        let contradicts = |reason| TrainError::Position { step, reason };
+        let is_pending = !self.is_due(step);
+        if position.pending_rollout.is_some() != is_pending {
+            let (found, expected) = if is_pending {
+                ("no", "one")
+            } else {
+                ("a", "none")
+            };
+            let iterations = self.settings.num_iterations;
+            return Err(contradicts(format!(
+                "{found} pending rollout, expected {expected} with num_iterations = {iterations}"
+            )));
+        }
+        if let Some(records) = position.pending_rollout {
+            let questions = questions(self.task, self.settings, self.rollout(step));
+            let groups = pending::from_records(records, questions.len(), graders.len());
+            let groups = groups.map_err(contradicts)?;
+            let collected = Collected { questions, groups };
+            self.current = Some(self.prepare(policy, collected, graders, step)?);
+        }
+        self.tokens = tokens;
+        self.done = Done {
+            updates: step,
+            tokens,
+        };
+        Ok(self)
+    }
+
+    /// Where the run stands after the last step that did not fail.
+    pub fn position(&self) -> Position {
+        let Done { updates, tokens } = self.done;
+        let current = self.current.as_ref().filter(|_| !self.is_due(updates));
+        Position {
+            global_step: updates,
+            num_input_tokens_seen: tokens as u64,
+            pending_rollout: current.map(|current| pending::to_records(&current.collected.groups)),
+        }
+    }
+
+    /// Updates made so far.
+    pub fn updates(&self) -> usize {
+        self.done.updates
+    }
+
+    /// How the run goes.
+    pub(crate) fn settings(&self) -> &'a Settings {
+        self.settings
     }
 
     /// One update after `updates` others, and before it a rollout where it is due: at the first and
@@ -94,7 +167,7 @@ impl<'a> Training<'a> {
         observer: &mut dyn Observer,
     ) -> Result<StepRecord, TrainError> {
         let start = Instant::now();
-        let is_fresh = updates.is_multiple_of(self.settings.num_iterations);
+        let is_fresh = self.is_due(updates);
         let mut rollout_time = Duration::ZERO;
         if is_fresh {
             let collected = self.collect(policy, graders, updates, observer)?;
@@ -115,6 +188,10 @@ impl<'a> Training<'a> {
         let computed = current.experience.batch.computed_tokens();
         let times = [start.elapsed(), rollout_time];
         metrics.extend(time_metrics(times, current.sampled, computed));
+        self.done = Done {
+            updates: updates + 1,
+            tokens: self.tokens,
+        };
         Ok(StepRecord {
             step: updates + 1,
             metrics: metrics.into_iter().collect(),
@@ -142,6 +219,11 @@ impl<'a> Training<'a> {
             record.advantage = advantage;
         }
         records
+    }
+
+    /// Whether a rollout is due before the next update.
+    fn is_due(&self, updates: usize) -> bool {
+        updates.is_multiple_of(self.settings.num_iterations)
     }
 
     /// The number of the rollout that is in use after `updates` updates.

@@ -114,6 +114,7 @@ fn settings(beta: f64) -> Settings {
         warmup_steps: 0,
         num_iterations: 1,
         micro_batch_tokens: usize::MAX,
+        save_steps: 0,
         log_completions_steps: 0,
     }
 }

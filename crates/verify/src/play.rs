@@ -239,6 +239,7 @@ impl<'a> Play<'a> {
             warmup_steps: 0,
             num_iterations: 1,
             micro_batch_tokens,
+            save_steps: 0,
             log_completions_steps: 0,
         }
     }

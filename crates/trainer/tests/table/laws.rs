@@ -2,12 +2,12 @@
 
 use policy::{Batch, Row, Scorer, TabularPolicy};
 use record::StepRecord;
-use trainer::{Settings, Training};
+use trainer::Settings;
 
-use crate::task::{REASONING, all_terms, format_grader, principled, reasoner, run, task};
+use crate::task::{all_terms, principled, reasoner, run, task};
 
 /// Name and bits of every metric that is not a time.
-fn bits(records: &[StepRecord]) -> Vec<(&str, u64)> {
+pub(crate) fn bits(records: &[StepRecord]) -> Vec<(&str, u64)> {
     let metrics = records.iter().flat_map(|record| &record.metrics);
     let is_time = |name: &str| name.ends_with("_time") || name.ends_with("_per_second");
     metrics
@@ -17,7 +17,7 @@ fn bits(records: &[StepRecord]) -> Vec<(&str, u64)> {
 }
 
 /// The log-probability of every token in every state under every context.
-fn logprobs(policy: &TabularPolicy) -> Vec<f64> {
+pub(crate) fn logprobs(policy: &TabularPolicy) -> Vec<f64> {
     let row = |index: u32| Row {
         prefix: index as usize / 12,
         tokens_t: match index % 12 {
@@ -112,24 +112,6 @@ fn a_run_in_slices_is_the_run_in_whole_batches() {
             "slices of {micro_batch_tokens} tokens are {found} apart"
         );
     }
-}
-
-#[test]
-fn a_run_broken_off_and_taken_up_again_is_the_unbroken_run() {
-    let (task, settings) = (principled(8), all_terms());
-    let mut unbroken = reasoner();
-    run(&mut unbroken, &task, &settings);
-    let mut broken = reasoner();
-    for updates in [0..1, 1..4] {
-        let mut training = Training::new(&REASONING, &task, &settings).expect("a valid task");
-        for updates in updates {
-            let graders = &mut format_grader();
-            training
-                .step(&mut broken, graders, updates, &mut ())
-                .expect("finite");
-        }
-    }
-    assert_eq!(logprobs(&broken), logprobs(&unbroken));
 }
 
 /// Without a penalty the reference scores fewer rows, which must not show.

@@ -4,6 +4,7 @@ mod evaluation;
 mod failures;
 mod laws;
 mod record;
+mod resume;
 mod sft;
 mod stationary;
 mod task;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use record::{RunFolder, StepRecord};
-use trainer::{Observer, Settings, train};
+use policy::TabularPolicy;
+use record::{Position, RunFolder, StepRecord};
+use trainer::{Keeper, NotKept, Observer, Settings, Training, train};
 
 use crate::task::{REASONING, all_terms, format_grader, principled, reasoner};
 
@@ -32,6 +33,7 @@ struct Heard {
     rollouts: Vec<usize>,
     passes: Vec<(usize, usize, usize)>,
     steps: Vec<StepRecord>,
+    kept: Vec<usize>,
 }
 
 impl Observer for Heard {
@@ -50,26 +52,26 @@ impl Observer for Heard {
     }
 }
 
+impl Keeper<TabularPolicy> for Heard {
+    fn keep(&mut self, _: &TabularPolicy, position: &Position) -> Result<(), NotKept> {
+        self.kept.push(position.global_step);
+        Ok(())
+    }
+}
+
 #[test]
 fn every_step_is_on_record_as_it_was_heard_and_completions_as_often_as_asked() {
     let (_scratch, run) = Scratch::run("record");
     let settings = Settings {
         log_completions_steps: 2,
+        save_steps: 3,
         ..all_terms()
     };
     let (task, mut heard) = (principled(8), Heard::default());
     let mut policy = reasoner();
     let graders = &mut format_grader();
-    let trained = train(
-        &mut policy,
-        &REASONING,
-        &task,
-        graders,
-        &settings,
-        &run,
-        &mut heard,
-    )
-    .expect("a run");
+    let mut training = Training::new(&REASONING, &task, &settings).expect("a valid task");
+    let trained = train(&mut policy, &mut training, graders, &run, &mut heard).expect("a run");
     let steps = run.steps().expect("written");
     assert_eq!(steps, heard.steps);
     assert_eq!(
@@ -77,6 +79,7 @@ fn every_step_is_on_record_as_it_was_heard_and_completions_as_often_as_asked() {
         [1, 2, 3, 4]
     );
     assert_eq!((heard.rollouts, trained.steps), (vec![1, 2, 3, 4], 4));
+    assert_eq!(heard.kept, [3, 4], "every third step, and the last");
     assert_eq!(heard.passes[..2], [(1, 0, 1), (1, 1, 1)]);
     assert_eq!(trained.tokens, steps[3].metrics["num_tokens"] as u64);
     assert!(run.completions(1).is_err() && run.completions(3).is_err());

@@ -1,6 +1,7 @@
 //! Supervised steps.
 
 use policy::TabularPolicy;
+use record::Position;
 use trainer::{Example, Schedule, SftSettings, sft};
 
 use crate::record::Scratch;
@@ -23,13 +24,22 @@ fn settings() -> SftSettings {
         lr_scheduler_type: Schedule::Constant,
         warmup_steps: 5,
         micro_batch_tokens: usize::MAX,
+        save_steps: 0,
     }
 }
 
 fn trained(name: &str, settings: &SftSettings) -> (Vec<f64>, Vec<f64>) {
     let (_scratch, run) = Scratch::run(name);
     let mut policy = TabularPolicy::new(3, &[vec![0.0, 1.0, -2.0]], &[]);
-    sft(&mut policy, &examples(), settings, &run, &mut ()).expect("a run");
+    sft(
+        &mut policy,
+        &examples(),
+        settings,
+        Position::default(),
+        &run,
+        &mut (),
+    )
+    .expect("a run");
     let steps = run.steps().expect("written");
     let losses = steps.iter().map(|record| record.metrics["loss"]).collect();
     (policy.start_probabilities(0), losses)
@@ -79,7 +89,15 @@ fn more_examples_in_a_batch_than_there_are_is_an_error() {
         batch_size: 11,
         ..settings()
     };
-    let found = sft(&mut policy, &examples(), &settings, &run, &mut ()).expect_err("refused");
+    let found = sft(
+        &mut policy,
+        &examples(),
+        &settings,
+        Position::default(),
+        &run,
+        &mut (),
+    )
+    .expect_err("refused");
     assert_eq!(
         found.to_string(),
         "batch_size is 11, expected 1 to 10, the number of examples"
