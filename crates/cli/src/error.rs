@@ -1,11 +1,12 @@
 //! What stops a command, and the exit code it leaves: 2 where the input is to blame, 1 otherwise.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::range::OutOfRange;
 use crate::recipe::RecipeError;
+use crate::signals::Signal;
 
 /// Why a command stopped. Each message is one line: expected, found, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,21 @@ pub(crate) enum Failure {
     /// The run could not go on.
     #[error("{0}")]
     Run(String),
+    /// A signal ended the run; it can go on.
+    #[error(
+        "stopped by {signal} after step {step} of {steps}; go on with --resume {}",
+        run.display()
+    )]
+    Interrupted {
+        /// The signal.
+        signal: Signal,
+        /// The step that is kept.
+        step: usize,
+        /// The steps of the run.
+        steps: usize,
+        /// Its folder.
+        run: PathBuf,
+    },
     /// Standard output was closed by its reader.
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
@@ -162,6 +178,68 @@ pub(crate) enum InputError {
         /// The system's words.
         reason: String,
     },
+    /// A run that kept nothing.
+    #[error(
+        "the run {} has no checkpoint, expected one to go on from; start anew with {} as the recipe",
+        run.display(),
+        run.join("plan.toml").display()
+    )]
+    NoCheckpoint {
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A checkpoint that does not read.
+    #[error(
+        "{} is damaged: {reason}; an earlier checkpoint can be named instead, as in \
+         --resume {}/checkpoint-N",
+        checkpoint.display(),
+        checkpoint.parent().unwrap_or(Path::new(".")).display()
+    )]
+    DamagedCheckpoint {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// Why it does not read.
+        reason: String,
+    },
+    /// A run cannot go on otherwise than it began.
+    #[error(
+        "{key} is {found}; expected {expected}, with which the run {} began",
+        run.display()
+    )]
+    OtherPlan {
+        /// The recipe's key.
+        key: String,
+        /// Its value now.
+        found: String,
+        /// Its value then.
+        expected: String,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A run cannot go on with other data or weights.
+    #[error(
+        "{name} has changed since the run {} began (by SHA-256); put it back, or start anew",
+        run.display()
+    )]
+    OtherInput {
+        /// The recipe's key, or the file of the model.
+        name: String,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A run that is already longer.
+    #[error(
+        "run.max_steps is {found}; expected {expected} or more, the step of {}",
+        checkpoint.display()
+    )]
+    FewSteps {
+        /// The setting.
+        found: usize,
+        /// The step of the checkpoint.
+        expected: usize,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
     /// Completions as long as the context.
     #[error(
         "sampling.max_completion_length is {asked}; expected less than {context}, the model's \
@@ -191,6 +269,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Input(_) | Self::Stopped { .. } => ExitCode::from(2),
+            Self::Interrupted { signal, .. } => ExitCode::from(signal.exit_code()),
             Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }

@@ -11,7 +11,7 @@ use crate::nano;
 use crate::recipe::ModelSection;
 
 /// The word that names [`PLAIN_TEMPLATE`] in place of a file.
-const PLAIN: &str = "plain";
+pub(crate) const PLAIN: &str = "plain";
 
 /// A model's files, shape and tokenizer: all but its weights.
 #[derive(Debug)]

@@ -8,11 +8,13 @@ mod arguments;
 mod commands;
 mod data;
 mod error;
+mod inputs;
 mod machine;
 mod nano;
 mod plan;
 mod range;
 mod recipe;
+mod signals;
 mod terminal;
 
 use std::io::ErrorKind;
@@ -39,6 +41,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of standard output has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure @ Failure::Interrupted { .. }) => {
+            screen.line(failure.to_string());
+            failure.exit_code()
+        }
         Err(failure) => {
             screen.line(format!("{} {failure}", screen.red("error:")));
             failure.exit_code()

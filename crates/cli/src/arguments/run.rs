@@ -20,7 +20,8 @@ pub(crate) struct TrainArguments {
 #[derive(Debug, Args)]
 pub(crate) struct SftArguments {
     /// The recipe (TOML)
-    pub(crate) recipe: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    pub(crate) recipe: Option<PathBuf>,
     /// How the recipe is run.
     #[command(flatten)]
     pub(crate) run: RunArguments,
@@ -38,6 +39,9 @@ pub(crate) struct RunArguments {
     /// The run's folder, which must not exist; by default `runs/NAME-N`
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Go on with a run that was broken off: its folder, or one of its checkpoints
+    #[arg(long, value_name = "RUN", conflicts_with = "out")]
+    pub(crate) resume: Option<PathBuf>,
     /// End with one JSON object on standard output
     #[arg(long)]
     pub(crate) json: bool,

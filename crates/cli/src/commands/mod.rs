@@ -1,7 +1,9 @@
 //! The commands, one a file; each turns its arguments into a plan, and runs that.
 
+mod begin;
 mod explain;
 mod generate;
+mod keeper;
 mod memory;
 mod report;
 mod run;

@@ -1,18 +1,15 @@
-//! What the commands that run a recipe share: the model with its optimiser, the folder, the
-//! checkpoint.
-
-use std::path::{Path, PathBuf};
+//! What the commands that run a recipe share: the model with its optimiser.
 
 use math::Key;
-use model::{ChatTokenizer, Device, ModelError, Transformer};
+use model::{Device, Transformer};
 use policy::TextCodec;
-use record::{RecordError, RunFolder};
-use trainer::{LastGood, TrainError};
 
-use crate::error::{Failure, InputError};
+use super::begin::{Resumed, damaged};
+use crate::error::InputError;
 use crate::machine::Opened;
 use crate::plan;
-use crate::recipe::{CheckpointDtype, ModelSection, OptimizerSection};
+use crate::recipe::{ModelSection, OptimizerSection};
+use crate::terminal::Screen;
 
 /// Stream of the key of a seed that fresh weights are drawn from; the trainer's start at 0.
 const WEIGHTS: u64 = u64::MAX;
@@ -40,68 +37,26 @@ pub(super) fn learner(
     Ok(policy)
 }
 
-/// Makes the folder of a run and writes its plan.
-///
-/// # Errors
-/// Where the file system refuses.
-pub(super) fn begin(path: &Path, plan: &str) -> Result<RunFolder, InputError> {
-    RunFolder::create(path, plan).map_err(|error| InputError::OutNotWritable {
-        path: path.to_owned(),
-        reason: match error {
-            RecordError::Io { source, .. } => source.to_string(),
-            other => other.to_string(),
-        },
-    })
+/// What a reader should know before a run starts.
+pub(super) fn tell<'a>(notes: impl Iterator<Item = &'a String>, screen: &Screen) {
+    for note in notes {
+        screen.line(format!("{} {note}", screen.dim("note:")));
+    }
 }
 
-/// Writes the model as a folder that `transformers` opens, and gives its path.
+/// Gives the model what it had learnt, where it learns on; its reference stays what it is.
 ///
 /// # Errors
-/// Where the file system refuses.
-pub(super) fn save(
-    run: &RunFolder,
-    step: usize,
-    policy: &Transformer,
-    tokenizer: &ChatTokenizer,
-    dtype: CheckpointDtype,
-) -> Result<PathBuf, Failure> {
-    let written = run.write_checkpoint::<SaveError>(step, |folder| {
-        policy.save(folder, plan::dtype(dtype))?;
-        Ok(tokenizer.save(folder)?)
-    });
-    written.map_err(|error| Failure::Run(format!("the checkpoint: {error}")))
-}
-
-/// What a failed run leaves: where a step failed, the weights of before it.
-pub(super) fn stopped(
-    error: &TrainError,
-    save: impl FnOnce(usize) -> Result<PathBuf, Failure>,
-) -> Failure {
-    let Some(LastGood { updates }) = last_good(error) else {
-        return Failure::Run(error.to_string());
+/// Where the checkpoint is damaged.
+pub(super) fn take_up(
+    policy: &mut Transformer,
+    resumed: Option<&Resumed>,
+) -> Result<(), InputError> {
+    let Some(resumed) = resumed else {
+        return Ok(());
     };
-    let reason = error.to_string();
-    match save(updates) {
-        Ok(checkpoint) => Failure::Stopped { reason, checkpoint },
-        Err(failure) => Failure::Run(format!("{reason}; but they cannot be kept: {failure}")),
-    }
-}
-
-fn last_good(error: &TrainError) -> Option<LastGood> {
-    match error {
-        TrainError::Rollout { last_good, .. }
-        | TrainError::Policy { last_good, .. }
-        | TrainError::Objective { last_good, .. }
-        | TrainError::Loss { last_good, .. }
-        | TrainError::Update { last_good, .. } => Some(*last_good),
-        _ => None,
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum SaveError {
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    #[error(transparent)]
-    Record(#[from] RecordError),
+    let checkpoint = resumed.checkpoint();
+    policy
+        .resume(&checkpoint.path)
+        .map_err(|error| damaged(checkpoint, &error))
 }

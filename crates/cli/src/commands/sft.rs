@@ -3,26 +3,41 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use trainer::Trained;
 
+use super::begin::{self, Resumed};
+use super::keeper::Checkpoints;
 use super::memory::peak_mib;
 use super::run;
 use crate::arguments::SftArguments;
 use crate::error::{Failure, InputError};
-use crate::machine;
-use crate::plan::{SftPlan, run_folder};
+use crate::plan::{self, SftPlan, run_folder};
 use crate::recipe::{RecipeText, SftRecipe, read};
 use crate::terminal::{Progress, Screen, duration, grouped, output, short};
+use crate::{inputs, machine};
 
-/// Runs the recipe, or with `--dry-run` prints what it comes to.
+/// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a run.
 ///
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.
 pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failure> {
     let start = Instant::now();
-    let (plan, text) = plan(arguments)?;
-    for note in &plan.notes {
-        screen.line(format!("{} {note}", screen.dim("note:")));
-    }
+    let resumed = arguments
+        .run
+        .resume
+        .as_deref()
+        .map(Resumed::open)
+        .transpose()?;
+    let (plan, text) = plan(arguments, resumed.as_ref())?;
+    let inputs = inputs::digests(&plan.opened.source, &plan.inputs)?;
+    let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
+    let more = resumed.as_ref().map(check).transpose()?;
+    let from = resumed.as_ref().map(Resumed::step);
+    let from = from.map(|step| format!("goes on after step {step}"));
+    run::tell(
+        plan.notes.iter().chain(more.iter().flatten()).chain(&from),
+        screen,
+    );
     if arguments.run.dry_run {
         return dry_run(&plan, &text, arguments.run.json, screen);
     }
@@ -34,64 +49,92 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
     } = &plan.recipe;
     let device = machine::device(&arguments.run.machine);
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
-    let folder = run::begin(&plan.out, &text)?;
+    run::take_up(&mut policy, resumed.as_ref())?;
+    let resumed_from = resumed.as_ref().map(Resumed::step);
+    let begun = begin::begun(&plan.out, &text, &inputs, resumed, screen)?;
 
-    let (codec, dtype) = (&plan.opened.tokenizer, model.checkpoint_dtype);
-    let mut progress = Progress::sft(screen, plan.settings.steps);
-    let trained = trainer::sft(
-        &mut policy,
-        &plan.examples,
-        &plan.settings,
-        &folder,
-        &mut progress,
-    );
-    progress.finish();
-    let trained = trained.map_err(|error| {
-        run::stopped(&error, |updates| {
-            run::save(&folder, updates, &policy, codec, dtype)
-        })
-    })?;
-    let checkpoint = run::save(&folder, trained.steps, &policy, codec, dtype)?;
-    let (seconds, peak_mib) = (start.elapsed().as_secs_f64(), peak_mib());
-    let loss = progress.latest("loss");
-    let spent = format!(
-        "{} tokens · {} · loss {}",
-        grouped(usize::try_from(trained.tokens).unwrap_or(usize::MAX)),
-        duration(Duration::from_secs_f64(seconds)),
-        short(loss),
-    );
-    let lines = [
-        ("spent", spent),
-        ("run", folder.path().display().to_string()),
-        (
-            "checkpoint",
-            screen.accent(&checkpoint.display().to_string()),
-        ),
-    ];
-    for (name, value) in lines {
-        screen.line(format!("{} {value}", screen.dim(&format!("{name:<12}"))));
-    }
+    let progress = Progress::sft(screen, plan.settings.steps, begun.position.global_step);
+    let (tokenizer, dtype) = (&plan.opened.tokenizer, plan::dtype(model.checkpoint_dtype));
+    let saves = section.saves();
+    let mut keeper = Checkpoints::new(&begun, tokenizer, dtype, saves, screen, progress, start)?;
+    let trained = keeper.watch(|keeper| {
+        let (examples, settings) = (&plan.examples, &plan.settings);
+        let position = begun.position.clone();
+        trainer::sft(
+            &mut policy,
+            examples,
+            settings,
+            position,
+            &begun.folder,
+            keeper,
+        )
+    });
+    keeper.progress.finish();
+    let trained = trained?;
+    let steps = begun.folder.steps();
+    let steps = steps.map_err(|error| Failure::Run(error.to_string()))?;
+    let loss = steps
+        .last()
+        .and_then(|record| record.metrics.get("loss").copied());
+    report(&plan, &keeper, trained, loss, screen);
     if arguments.run.json {
         let object = json!({
             "steps": trained.steps,
             "tokens": trained.tokens,
             "loss": loss,
-            "seconds": seconds,
-            "peak_mib": peak_mib,
-            "run": folder.path(),
-            "checkpoint": checkpoint,
+            "seconds": keeper.seconds(),
+            "peak_mib": peak_mib(),
+            "run": plan.out,
+            "checkpoint": keeper.latest(),
+            "best_checkpoint": keeper.best(),
+            "resumed_from": resumed_from,
         });
         output(&object.to_string())?;
     }
     Ok(())
 }
 
+/// What a run came to, for a reader.
+fn report(
+    plan: &SftPlan,
+    keeper: &Checkpoints,
+    trained: Trained,
+    loss: Option<f64>,
+    screen: &Screen,
+) {
+    let spent = format!(
+        "{} tokens · {} · loss {}",
+        grouped(usize::try_from(trained.tokens).unwrap_or(usize::MAX)),
+        duration(Duration::from_secs_f64(keeper.seconds())),
+        short(loss),
+    );
+    let checkpoint = keeper.latest().display().to_string();
+    let lines = [
+        ("spent", spent),
+        ("run", plan.out.display().to_string()),
+        ("checkpoint", screen.accent(&checkpoint)),
+    ];
+    for (name, value) in lines {
+        screen.line(format!("{} {value}", screen.dim(&format!("{name:<12}"))));
+    }
+}
+
 /// The plan and its text.
-fn plan(arguments: &SftArguments) -> Result<(SftPlan, String), InputError> {
-    let source = RecipeText::open(&arguments.recipe)?;
+fn plan(
+    arguments: &SftArguments,
+    resumed: Option<&Resumed>,
+) -> Result<(SftPlan, String), InputError> {
+    let source = match (&arguments.recipe, resumed) {
+        (Some(path), _) => RecipeText::open(path)?,
+        (None, Some(resumed)) => resumed.plan.clone(),
+        (None, None) => unreachable!("a recipe is required without --resume"),
+    };
     let recipe: SftRecipe = read(&source, &arguments.run.overrides)?;
     recipe.check()?;
-    let out = run_folder(arguments.run.out.as_deref(), &source.name)?;
+    let out = match resumed {
+        Some(resumed) => resumed.path(),
+        None => run_folder(arguments.run.out.as_deref(), &source.name)?,
+    };
     let plan = SftPlan::resolve(&source, recipe, out)?;
     let text = toml::to_string(&plan.recipe).expect("a recipe is TOML");
     Ok((plan, text))

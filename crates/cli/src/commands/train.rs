@@ -1,36 +1,46 @@
 //! `enigma train`: evaluate, train, evaluate, and say what changed.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use model::Transformer;
 use objective::SinkhornDrift;
-use record::{RunFolder, Summary};
+use record::{Before, Checkpoint, RecordError, Summary};
 use rollout::WeightedGrader;
-use trainer::{Evaluated, EvaluationSettings, TrainError, Trained};
+use trainer::{EvaluationSettings, TrainError, Trained, Training};
 
+use super::begin::{self, Begun, Resumed};
+use super::keeper::Checkpoints;
 use super::memory::peak_mib;
 use super::{report, run};
 use crate::arguments::TrainArguments;
 use crate::error::{Failure, InputError};
-use crate::machine;
-use crate::nano;
-use crate::plan::{TrainPlan, graders, run_folder};
+use crate::plan::{self, TrainPlan, graders, run_folder};
 use crate::recipe::{RecipeText, TrainRecipe, read};
 use crate::terminal::{Progress, Screen, grouped, output};
+use crate::{inputs, machine, nano};
 
-/// Runs the recipe, or with `--dry-run` prints what it comes to.
+/// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a run.
 ///
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.
 pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), Failure> {
     let start = Instant::now();
-    let (plan, text) = plan(arguments)?;
-    for note in &plan.notes {
-        screen.line(format!("{} {note}", screen.dim("note:")));
-    }
+    let resumed = arguments
+        .run
+        .resume
+        .as_deref()
+        .map(Resumed::open)
+        .transpose()?;
+    let (plan, text) = plan(arguments, resumed.as_ref())?;
+    let inputs = inputs::digests(&plan.opened.source, &plan.inputs)?;
+    let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
+    let more = resumed.as_ref().map(check).transpose()?;
+    run::tell(plan.notes.iter().chain(more.iter().flatten()), screen);
     if arguments.run.dry_run {
         return dry_run(&plan, &text, arguments.run.json, screen);
+    }
+    if let Some(summary) = resumed.as_ref().and_then(|r| finished(r, &plan, screen)) {
+        return ended(&summary, arguments.run.json);
     }
     let TrainRecipe {
         model,
@@ -41,50 +51,80 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     let device = machine::device(&arguments.run.machine);
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
     policy.keep_reference();
-    let folder = run::begin(&plan.out, &text)?;
-    folder
-        .write_data(&plan.data)
-        .map_err(|error| Failure::Run(error.to_string()))?;
-    introduce(&plan, screen);
+    run::take_up(&mut policy, resumed.as_ref())?;
+    let resumed_from = resumed.as_ref().map(Resumed::step);
+    let begun = begin::begun(&plan.out, &text, &inputs, resumed, screen)?;
+    let written = begun.folder.write_data(&plan.data);
+    written.map_err(|error| Failure::Run(error.to_string()))?;
+    introduce(&plan, begun.checkpoint.as_ref(), screen);
 
-    let mut progress = Progress::train(screen, plan.settings.steps);
-    let result = learn(&plan, &mut policy, &folder, &mut progress);
-    progress.finish();
+    let progress = Progress::train(screen, plan.settings.steps, begun.position.global_step);
+    let (tokenizer, dtype) = (&plan.opened.tokenizer, plan::dtype(model.checkpoint_dtype));
+    let saves = section.saves();
+    let mut keeper = Checkpoints::new(&begun, tokenizer, dtype, saves, screen, progress, start)?;
+    let result = learn(&plan, &mut policy, &begun, &mut keeper);
+    keeper.progress.finish();
     let Learnt {
         before,
         trained,
         after,
-        checkpoint,
     } = result?;
     let summary = Summary {
         before: before.evaluation,
         after: after.evaluation,
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: keeper.seconds(),
         peak_mib: peak_mib(),
         tokens: trained.tokens,
-        run: folder.path().to_owned(),
-        checkpoint,
+        run: plan.out.clone(),
+        checkpoint: keeper.latest(),
+        best_checkpoint: keeper.best(),
+        resumed_from,
     };
-    folder
+    begun
+        .folder
         .write_summary(&summary)
         .map_err(|error| Failure::Run(error.to_string()))?;
     report::samples(&plan.task, &before.completions, &after.completions, screen);
     report::summary(&summary, screen);
-    if arguments.run.json {
-        output(&serde_json::to_string(&summary).expect("a summary is plain values"))?;
+    ended(&summary, arguments.run.json)
+}
+
+/// The summary of a run that has nothing left to do, which is said.
+fn finished(resumed: &Resumed, plan: &TrainPlan, screen: &Screen) -> Option<Summary> {
+    let steps = plan.settings.steps;
+    let is_last = resumed.step() == steps;
+    let summary = is_last.then(|| resumed.folder().summary().ok()).flatten()?;
+    screen.line(format!(
+        "{} is finished, after {steps} steps; --set run.max_steps=N makes it longer",
+        plan.out.display()
+    ));
+    Some(summary)
+}
+
+/// What scripts read.
+fn ended(summary: &Summary, json: bool) -> Result<(), Failure> {
+    if json {
+        output(&serde_json::to_string(summary).expect("a summary is plain values"))?;
     }
     Ok(())
 }
 
 /// The plan and its text.
-fn plan(arguments: &TrainArguments) -> Result<(TrainPlan, String), InputError> {
-    let source = match &arguments.recipe {
-        Some(path) => RecipeText::open(path)?,
-        None => nano::recipe(),
+fn plan(
+    arguments: &TrainArguments,
+    resumed: Option<&Resumed>,
+) -> Result<(TrainPlan, String), InputError> {
+    let source = match (&arguments.recipe, resumed) {
+        (Some(path), _) => RecipeText::open(path)?,
+        (None, Some(resumed)) => resumed.plan.clone(),
+        (None, None) => nano::recipe(),
     };
     let recipe: TrainRecipe = read(&source, &arguments.run.overrides)?;
     recipe.check()?;
-    let out = run_folder(arguments.run.out.as_deref(), &source.name)?;
+    let out = match resumed {
+        Some(resumed) => resumed.path(),
+        None => run_folder(arguments.run.out.as_deref(), &source.name)?,
+    };
     let plan = TrainPlan::resolve(&source, recipe, out)?;
     let text = toml::to_string(&plan.recipe).expect("a recipe is TOML");
     Ok((plan, text))
@@ -129,14 +169,18 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
     Ok(())
 }
 
-fn introduce(plan: &TrainPlan, screen: &Screen) {
+fn introduce(plan: &TrainPlan, checkpoint: Option<&Checkpoint>, screen: &Screen) {
     let principles: Vec<&str> = plan.task.principles.iter().map(|p| p.id.as_str()).collect();
-    let lines = [
+    let mut lines = vec![
         ("model", plan.recipe.model.path.clone()),
         ("principles", principles.join(", ")),
         ("questions", grouped(plan.task.questions.len())),
         ("run", plan.out.display().to_string()),
     ];
+    if let Some(Checkpoint { step, path }) = checkpoint {
+        let from = format!("after step {step}, from {}", path.display());
+        lines.push(("goes on", from));
+    }
     for (name, value) in lines {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<12}"))));
     }
@@ -145,17 +189,16 @@ fn introduce(plan: &TrainPlan, screen: &Screen) {
 
 /// What a run gave.
 struct Learnt {
-    before: Evaluated,
+    before: Before,
     trained: Trained,
-    after: Evaluated,
-    checkpoint: PathBuf,
+    after: Before,
 }
 
 fn learn(
     plan: &TrainPlan,
     policy: &mut Transformer,
-    folder: &RunFolder,
-    progress: &mut Progress,
+    begun: &Begun,
+    keeper: &mut Checkpoints,
 ) -> Result<Learnt, Failure> {
     let TrainPlan {
         task,
@@ -166,38 +209,46 @@ fn learn(
     } = plan;
     let codec = &opened.tokenizer;
     let mut graders = graders(&recipe.rewards, &task.format);
-    let before = evaluate(plan, policy, &mut graders, None, progress).map_err(|error| {
-        folder.clone().withdraw();
-        InputError::refused(&recipe.model.path, &error)
-    })?;
-    let trained = trainer::train(
-        policy,
-        codec,
-        task,
-        &mut graders,
-        settings,
-        folder,
-        progress,
-    );
-    let dtype = recipe.model.checkpoint_dtype;
-    let trained = trained.map_err(|error| {
-        run::stopped(&error, |updates| {
-            run::save(folder, updates, policy, codec, dtype)
-        })
+    let before = before(plan, policy, &mut graders, begun, &mut keeper.progress)?;
+    let trained = keeper.watch(|keeper| {
+        let position = begun.position.clone();
+        let training = Training::new(codec, task, settings)?;
+        let mut training = training.resume(policy, &graders, position)?;
+        trainer::train(policy, &mut training, &mut graders, &begun.folder, keeper)
     })?;
     // What was learnt is safe before it is judged.
-    let checkpoint = run::save(folder, trained.steps, policy, codec, dtype)?;
-    let after = evaluate(plan, policy, &mut graders, plan.evaluation.drift, progress);
+    let drift = plan.evaluation.drift;
+    let after = evaluate(plan, policy, &mut graders, drift, &mut keeper.progress);
     let after = after.map_err(|error| Failure::Stopped {
         reason: format!("after step {}, {error}", trained.steps),
-        checkpoint: checkpoint.clone(),
+        checkpoint: keeper.latest(),
     })?;
     Ok(Learnt {
         before,
         trained,
         after,
-        checkpoint,
     })
+}
+
+/// The figures of before the first step: measured once, and then on record.
+fn before(
+    plan: &TrainPlan,
+    policy: &Transformer,
+    graders: &mut [WeightedGrader],
+    begun: &Begun,
+    progress: &mut Progress,
+) -> Result<Before, Failure> {
+    let folder = &begun.folder;
+    let failed = |error: RecordError| Failure::Run(error.to_string());
+    if begun.checkpoint.is_some() {
+        return folder.before().map_err(failed);
+    }
+    let before = evaluate(plan, policy, graders, None, progress).map_err(|error| {
+        folder.clone().withdraw();
+        InputError::refused(&plan.recipe.model.path, &error)
+    })?;
+    folder.write_before(&before).map_err(failed)?;
+    Ok(before)
 }
 
 fn evaluate(
@@ -206,12 +257,16 @@ fn evaluate(
     graders: &mut [WeightedGrader],
     drift: Option<SinkhornDrift>,
     progress: &mut Progress,
-) -> Result<Evaluated, TrainError> {
+) -> Result<Before, TrainError> {
     progress.begin_evaluation();
     let settings = EvaluationSettings {
         drift,
         ..plan.evaluation.clone()
     };
     let codec = &plan.opened.tokenizer;
-    trainer::evaluate(policy, codec, &plan.task, graders, &settings, progress)
+    let found = trainer::evaluate(policy, codec, &plan.task, graders, &settings, progress)?;
+    Ok(Before {
+        evaluation: found.evaluation,
+        completions: found.completions,
+    })
 }

@@ -6,6 +6,7 @@ mod budget;
 mod duplicates;
 mod fit;
 mod folder;
+mod inputs;
 mod principles;
 mod questions;
 mod settings;

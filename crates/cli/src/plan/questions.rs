@@ -40,6 +40,15 @@ pub(super) struct Sources {
     held_out: Option<Source>,
 }
 
+impl Sources {
+    /// Each with the key that names it.
+    pub(super) fn named(self) -> Vec<(&'static str, Source)> {
+        let held_out = self.held_out.map(|source| ("data.held_out", source));
+        let training = ("data.questions", self.training);
+        std::iter::once(training).chain(held_out).collect()
+    }
+}
+
 /// The sources that a recipe names; their paths in the recipe become absolute.
 ///
 /// # Errors

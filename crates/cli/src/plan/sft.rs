@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use policy::TextCodec;
 use trainer::{Example, SftSettings};
 
+use super::inputs::inputs;
 use super::{duplicates, fit, principles, settings};
 use crate::data::{self, Exemplar, Form, Place, Source, find};
 use crate::error::InputError;
@@ -24,6 +25,8 @@ pub(crate) struct SftPlan {
     pub(crate) examples: Vec<Example>,
     /// How the run goes.
     pub(crate) settings: SftSettings,
+    /// The texts it is made from.
+    pub(crate) inputs: Vec<(String, Source)>,
     /// What a reader should know before it starts.
     pub(crate) notes: Vec<String>,
 }
@@ -101,7 +104,9 @@ impl SftPlan {
         let key = "run.per_device_train_batch_size";
         fit::enough(key, recipe.run.per_device_train_batch_size, &examples)?;
         let settings = run_settings(&mut recipe, examples.len());
+        let data = vec![("data.examples", source)];
         Ok(Self {
+            inputs: inputs(&recipe.model, recipe.principles.as_ref(), data),
             recipe,
             out,
             opened,
@@ -138,5 +143,6 @@ fn run_settings(recipe: &mut SftRecipe, examples: usize) -> SftSettings {
         lr_scheduler_type: settings::schedule(optimizer.lr_scheduler_type),
         warmup_steps: optimizer.warmup_steps,
         micro_batch_tokens: run.micro_batch_tokens,
+        save_steps: run.save_steps,
     }
 }

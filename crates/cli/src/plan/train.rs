@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use record::DataRecord;
 use trainer::{EvaluationSettings, Settings, Task};
 
+use super::inputs::inputs;
 use super::{Budget, fit, principles, questions, settings};
+use crate::data::Source;
 use crate::error::InputError;
 use crate::machine::{self, Opened};
 use crate::recipe::{RecipeText, TrainRecipe};
@@ -29,6 +31,8 @@ pub(crate) struct TrainPlan {
     pub(crate) data: DataRecord,
     /// How much is computed.
     pub(crate) budget: Budget,
+    /// The texts it is made from.
+    pub(crate) inputs: Vec<(String, Source)>,
     /// What a reader should know before it starts.
     pub(crate) notes: Vec<String>,
 }
@@ -83,6 +87,7 @@ impl TrainPlan {
             questions.longest,
         );
         Ok(Self {
+            inputs: inputs(&recipe.model, Some(&recipe.principles), sources.named()),
             settings: run_settings(&recipe),
             evaluation: evaluation(&recipe),
             task: Task {
@@ -123,6 +128,7 @@ fn run_settings(recipe: &TrainRecipe) -> Settings {
         warmup_steps: optimizer.warmup_steps,
         num_iterations: grpo.num_iterations,
         micro_batch_tokens: run.micro_batch_tokens,
+        save_steps: run.save_steps,
         log_completions_steps: run.log_completions_steps,
     }
 }

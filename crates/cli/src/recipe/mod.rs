@@ -9,13 +9,16 @@ mod keys;
 mod model;
 mod optimizer;
 mod read;
+mod save;
 mod sft;
 mod terms;
 mod train;
 
+pub(crate) use keys::Sections;
 pub(crate) use model::{CheckpointDtype, FormatSection, ModelSection};
 pub(crate) use optimizer::{OptimizerSection, Scheduler};
 pub(crate) use read::{RecipeError, RecipeText, read};
+pub(crate) use save::SaveOptions;
 pub(crate) use sft::SftRecipe;
 pub(crate) use terms::{
     GrpoSection, ImportanceSamplingLevel, LossType, RewardSection, SamiSection, SamplingSection,

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Sections, fields};
 use super::train::train_split;
-use super::{Duplicates, FormatSection, ModelSection, OptimizerSection, PrincipleSection};
+use super::{
+    Duplicates, FormatSection, ModelSection, OptimizerSection, PrincipleSection, SaveOptions, save,
+};
 use crate::range::{OutOfRange, positive, require, some};
 
 /// Everything a supervised run is, as text.
@@ -70,6 +72,19 @@ pub(crate) struct SftRunSection {
     /// Larger batches are cut into slices of so many tokens; the result is the same, the memory
     /// less. Default 8192 [ours].
     pub(crate) micro_batch_tokens: usize,
+    /// A checkpoint is kept every so many steps, and after the last; 0 keeps the last only. Default
+    /// 50 [ours].
+    pub(crate) save_steps: usize,
+    /// The most checkpoints that are kept; the newest and the best are never removed. 0 keeps all.
+    /// Default 2 [ours].
+    pub(crate) save_total_limit: usize,
+    /// The checkpoint whose step has the best such metric is kept too. By default none is the best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metric_for_best_model: Option<String>,
+    /// Whether more of that metric is better. By default it is, unless its name ends in `loss`
+    /// (transformers).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) greater_is_better: Option<bool>,
 }
 
 impl Default for SftRunSection {
@@ -80,7 +95,19 @@ impl Default for SftRunSection {
             max_steps: None,
             per_device_train_batch_size: 8,
             micro_batch_tokens: 8192,
+            save_steps: 50,
+            save_total_limit: 2,
+            metric_for_best_model: None,
+            greater_is_better: None,
         }
+    }
+}
+
+impl SftRunSection {
+    /// How checkpoints are kept.
+    pub(crate) fn saves(&self) -> SaveOptions {
+        let metric = self.metric_for_best_model.as_ref();
+        SaveOptions::new(self.save_total_limit, metric, self.greater_is_better)
     }
 }
 
@@ -122,6 +149,10 @@ impl SftRecipe {
         some(
             "run.per_device_train_batch_size",
             self.run.per_device_train_batch_size,
+        )?;
+        save::check(
+            self.run.metric_for_best_model.as_ref(),
+            self.run.greater_is_better,
         )?;
         some("run.micro_batch_tokens", self.run.micro_batch_tokens)
     }

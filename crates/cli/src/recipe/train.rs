@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::{Sections, fields};
 use super::{
     FormatSection, GrpoSection, ModelSection, OptimizerSection, RewardSection, SamiSection,
-    SamplingSection, TransportSection,
+    SamplingSection, SaveOptions, TransportSection, save,
 };
 use crate::range::{OutOfRange, require, some};
 
@@ -133,6 +133,19 @@ pub(crate) struct TrainRunSection {
     pub(crate) micro_batch_tokens: usize,
     /// Completions are recorded every so many steps; 0 records none. Default 10 [ours].
     pub(crate) log_completions_steps: usize,
+    /// A checkpoint is kept every so many steps, and after the last; 0 keeps the last only. Default
+    /// 50 [ours].
+    pub(crate) save_steps: usize,
+    /// The most checkpoints that are kept; the newest and the best are never removed. 0 keeps all.
+    /// Default 2 [ours].
+    pub(crate) save_total_limit: usize,
+    /// The checkpoint whose step has the best such metric is kept too. By default none is the best.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metric_for_best_model: Option<String>,
+    /// Whether more of that metric is better. By default it is, unless its name ends in `loss`
+    /// (transformers).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) greater_is_better: Option<bool>,
 }
 
 /// `[evaluation]`: on held-out questions, before and after.
@@ -155,6 +168,10 @@ impl Default for TrainRunSection {
             questions_per_step: 8,
             micro_batch_tokens: 8192,
             log_completions_steps: 10,
+            save_steps: 50,
+            save_total_limit: 2,
+            metric_for_best_model: None,
+            greater_is_better: None,
         }
     }
 }
@@ -193,6 +210,14 @@ impl QuestionSection {
             size,
             "a share between 0 and 1, or a number of questions",
         )
+    }
+}
+
+impl TrainRunSection {
+    /// How checkpoints are kept.
+    pub(crate) fn saves(&self) -> SaveOptions {
+        let metric = self.metric_for_best_model.as_ref();
+        SaveOptions::new(self.save_total_limit, metric, self.greater_is_better)
     }
 }
 
@@ -245,6 +270,10 @@ impl TrainRecipe {
         some("run.max_steps", self.run.max_steps)?;
         some("run.questions_per_step", self.run.questions_per_step)?;
         some("run.micro_batch_tokens", self.run.micro_batch_tokens)?;
+        save::check(
+            self.run.metric_for_best_model.as_ref(),
+            self.run.greater_is_better,
+        )?;
         some("evaluation.questions", self.evaluation.questions)?;
         some("evaluation.samples", self.evaluation.samples)?;
         some(

@@ -20,8 +20,10 @@ pub(crate) struct Bars {
     run: ProgressBar,
     phase: ProgressBar,
     now: Option<(Phase, usize)>,
-    /// When the first step began.
+    /// When the first step of this process began.
     started: Instant,
+    /// Steps that were made before.
+    before: usize,
 }
 
 /// What a run is doing.
@@ -54,7 +56,15 @@ impl Bars {
             phase: bar(PHASE, 0),
             now: None,
             started: Instant::now(),
+            before: 0,
         }
+    }
+
+    /// As they are, but that `before` of the steps are made already.
+    pub(crate) fn after(mut self, before: usize) -> Self {
+        self.before = before;
+        self.run.set_position(before as u64);
+        self
     }
 
     /// `done` of `total` of a phase; `round` tells one rollout from the next.
@@ -94,7 +104,8 @@ impl Bars {
     /// `done` steps are finished.
     pub(crate) fn steps(&self, done: usize) {
         self.run.set_position(done as u64);
-        let each = self.started.elapsed().as_secs_f64() / done.max(1) as f64;
+        let made = done.saturating_sub(self.before).max(1);
+        let each = self.started.elapsed().as_secs_f64() / made as f64;
         let left = self.run.length().unwrap_or(0).saturating_sub(done as u64);
         let left = super::duration(Duration::from_secs_f64(left as f64 * each));
         self.run.set_message(format!(" · {left} left"));

@@ -100,20 +100,25 @@ const SFT: &[Column] = &[
 ];
 
 impl Progress {
-    /// Of `enigma train`: every step has its line.
-    pub(crate) fn train(screen: &Screen, steps: usize) -> Self {
-        Self::new(screen, steps, 1, TRAIN)
+    /// Of `enigma train`, from step `done` on: every step has its line.
+    pub(crate) fn train(screen: &Screen, steps: usize, done: usize) -> Self {
+        Self::new(screen, [steps, done], 1, TRAIN)
     }
 
-    /// Of `enigma sft`: lines are spread over the run.
-    pub(crate) fn sft(screen: &Screen, steps: usize) -> Self {
-        Self::new(screen, steps, steps.div_ceil(SFT_LINES), SFT)
+    /// Of `enigma sft`, from step `done` on: lines are spread over the run.
+    pub(crate) fn sft(screen: &Screen, steps: usize, done: usize) -> Self {
+        Self::new(screen, [steps, done], steps.div_ceil(SFT_LINES), SFT)
     }
 
-    fn new(screen: &Screen, steps: usize, every: usize, columns: &'static [Column]) -> Self {
+    fn new(
+        screen: &Screen,
+        [steps, done]: [usize; 2],
+        every: usize,
+        columns: &'static [Column],
+    ) -> Self {
         Self {
             screen: screen.clone(),
-            bars: Bars::new(screen, steps),
+            bars: Bars::new(screen, steps).after(done),
             steps,
             every,
             columns,
@@ -131,6 +136,11 @@ impl Progress {
     /// A figure of the latest step.
     pub(crate) fn latest(&self, metric: &str) -> Option<f64> {
         self.latest.as_ref()?.metrics.get(metric).copied()
+    }
+
+    /// Steps of the run.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
     }
 
     /// Takes the bars away.

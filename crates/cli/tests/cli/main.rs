@@ -1,8 +1,10 @@
 //! The binary as scripts meet it: exit codes, one-line errors, and what is on standard output.
 
 mod data;
+mod faults;
 mod process;
 mod refusals;
+mod resume;
 
 use std::fs;
 use std::path::Path;
@@ -203,9 +205,12 @@ fn a_training_run_ends_with_one_object_and_a_checkpoint_that_opens() {
     let checkpoint = summary["checkpoint"].as_str().expect("a path");
     let run = folder.join("runs/nano-1");
     let expected = [
-        "checkpoints",
+        ".lock",
+        "checkpoint-1",
         "completions",
         "data.json",
+        "evaluation-before.json",
+        "inputs.json",
         "metrics.jsonl",
         "plan.toml",
         "summary.json",
@@ -238,7 +243,7 @@ fn the_same_recipe_and_seed_give_the_same_metrics_and_weights_to_the_bit() {
             figures.retain(|name, _| !name.ends_with("_time") && !name.ends_with("_per_second"));
             step
         });
-        let weights = "checkpoints/step-000002/model.safetensors";
+        let weights = "checkpoint-2/model.safetensors";
         (
             lines.collect(),
             fs::read(folder.join(out).join(weights)).expect("a checkpoint"),

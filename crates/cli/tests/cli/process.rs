@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// An empty folder of this test's own, in which the binary runs.
 pub(crate) fn place(name: &str) -> PathBuf {
@@ -21,6 +21,14 @@ pub(crate) fn enigma(folder: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .expect("the binary runs")
+}
+
+/// The binary as it runs on its own; what it says is kept.
+pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enigma"));
+    command.current_dir(folder).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().expect("the binary runs")
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

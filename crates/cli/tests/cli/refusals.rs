@@ -456,7 +456,7 @@ fn a_loss_that_stops_being_finite_names_step_term_and_checkpoint() {
         .rsplit_once("last good checkpoint: ")
         .expect("a path")
         .1;
-    assert_eq!(checkpoint, "run/checkpoints/step-000001");
+    assert_eq!(checkpoint, "run/checkpoint-1");
     assert!(folder.join(checkpoint).join("model.safetensors").is_file());
 }
 

@@ -1,0 +1,237 @@
+//! Checkpoints of a run while it goes on, and the signals that end it early.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use model::{ChatTokenizer, Dtype, ModelError, Transformer};
+use policy::SampleProgress;
+use record::{Best, Checkpoint, Position, RecordError, RunFolder, StepRecord, TrainerState};
+use trainer::{Keeper, NotKept, Observer, TrainError};
+
+use super::begin::Begun;
+use crate::error::Failure;
+use crate::recipe::SaveOptions;
+use crate::signals::Signals;
+use crate::terminal::{Progress, Screen};
+
+/// Writes checkpoints, removes old ones, and passes on to the screen what it hears.
+pub(super) struct Checkpoints<'a> {
+    run: &'a RunFolder,
+    tokenizer: &'a ChatTokenizer,
+    dtype: Dtype,
+    saves: SaveOptions,
+    signals: Signals,
+    screen: &'a Screen,
+    pub(super) progress: Progress,
+    started: Instant,
+    /// Seconds of the processes before this one.
+    seconds_before: f64,
+    latest: Option<Checkpoint>,
+    best: Option<Best>,
+    record: Option<StepRecord>,
+    steps: usize,
+    has_told: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SaveError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl<'a> Checkpoints<'a> {
+    /// Of a run of `steps` steps that began, or goes on, at `started`.
+    ///
+    /// # Errors
+    /// Where the system does not let signals be watched.
+    pub(super) fn new(
+        begun: &'a Begun,
+        tokenizer: &'a ChatTokenizer,
+        dtype: Dtype,
+        saves: SaveOptions,
+        screen: &'a Screen,
+        progress: Progress,
+        started: Instant,
+    ) -> Result<Self, Failure> {
+        let signals =
+            Signals::watch().map_err(|error| Failure::Run(format!("signals: {error}")))?;
+        Ok(Self {
+            run: &begun.folder,
+            tokenizer,
+            dtype,
+            saves,
+            signals,
+            screen,
+            steps: progress.steps(),
+            progress,
+            started,
+            seconds_before: begun.seconds,
+            latest: begun.checkpoint.clone(),
+            best: begun.best,
+            record: None,
+            has_told: false,
+        })
+    }
+
+    /// Has `steps` make the steps of the run; a signal meanwhile ends it after a step.
+    ///
+    /// # Errors
+    /// Where a step fails, which says what is left, or a signal ended the run.
+    pub(super) fn watch<T>(
+        &mut self,
+        steps: impl FnOnce(&mut Self) -> Result<T, TrainError>,
+    ) -> Result<T, Failure> {
+        self.signals.wait_for_steps();
+        let made = steps(self);
+        self.signals.end_at_once();
+        let made = made.map_err(|error| self.stopped(&error))?;
+        let Some(signal) = self.signals.caught() else {
+            return Ok(made);
+        };
+        Err(Failure::Interrupted {
+            signal,
+            step: self.latest.as_ref().map_or(0, |checkpoint| checkpoint.step),
+            steps: self.steps,
+            run: self.run.path().to_owned(),
+        })
+    }
+
+    /// The last checkpoint; there is one after the last step.
+    pub(super) fn latest(&self) -> PathBuf {
+        let checkpoint = self.latest.as_ref().expect("the last step is kept");
+        checkpoint.path.clone()
+    }
+
+    /// The best checkpoint, where a metric was named for it.
+    pub(super) fn best(&self) -> Option<PathBuf> {
+        let step = self.best?.step;
+        let checkpoints = self.run.checkpoints().ok()?;
+        let best = checkpoints.into_iter().find(|found| found.step == step);
+        best.map(|checkpoint| checkpoint.path)
+    }
+
+    /// Wall-clock time of the run so far, over all processes that worked on it.
+    pub(super) fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// What a failed run leaves.
+    fn stopped(&self, error: &TrainError) -> Failure {
+        let reason = error.to_string();
+        let is_machine = matches!(
+            error,
+            TrainError::Record(_) | TrainError::Checkpoint { .. } | TrainError::Lost { .. }
+        );
+        match &self.latest {
+            Some(checkpoint) if is_machine => {
+                let path = checkpoint.path.display();
+                Failure::Run(format!("{reason}; last good checkpoint: {path}"))
+            }
+            Some(checkpoint) => Failure::Stopped {
+                reason,
+                checkpoint: checkpoint.path.clone(),
+            },
+            None => Failure::Run(reason),
+        }
+    }
+
+    /// The best checkpoint once that of the latest step is written.
+    fn best_with_latest(&self) -> Option<Best> {
+        let (name, is_more_better) = self.saves.best.as_ref()?;
+        let record = self.record.as_ref()?;
+        let metric = record.metrics.get(name).copied();
+        let Some(metric) = metric.filter(|metric| metric.is_finite()) else {
+            return self.best;
+        };
+        let is_better = self.best.is_none_or(|best| {
+            if *is_more_better {
+                metric > best.metric
+            } else {
+                metric < best.metric
+            }
+        });
+        let latest = Best {
+            step: record.step,
+            metric,
+        };
+        if is_better { Some(latest) } else { self.best }
+    }
+
+    fn write(&mut self, policy: &Transformer, position: &Position) -> Result<(), SaveError> {
+        let best = self.best_with_latest();
+        let state = TrainerState {
+            position: position.clone(),
+            seconds: self.seconds(),
+            best,
+        };
+        let (tokenizer, dtype) = (self.tokenizer, self.dtype);
+        let written = self.run.write_checkpoint::<SaveError>(&state, |folder| {
+            policy.save(folder, dtype)?;
+            policy.save_training(folder, dtype)?;
+            Ok(tokenizer.save(folder)?)
+        })?;
+        self.best = best;
+        self.latest = Some(written);
+        if let Some(limit) = self.saves.total_limit {
+            self.run.prune(limit, best.map(|best| best.step))?;
+        }
+        Ok(())
+    }
+
+    /// Says once, as soon as it is noticed, that a signal is heeded.
+    fn heed(&mut self, step: usize) {
+        if self.has_told {
+            return;
+        }
+        if let Some(signal) = self.signals.caught() {
+            self.has_told = true;
+            self.screen.line(format!(
+                "{signal}: finishing step {step}, then saving; again to stop at once"
+            ));
+        }
+    }
+}
+
+impl Observer for Checkpoints<'_> {
+    fn rollout(&mut self, step: usize, progress: SampleProgress) {
+        self.heed(step);
+        self.progress.rollout(step, progress);
+    }
+
+    fn update(&mut self, step: usize, done: usize, passes: usize) {
+        self.heed(step);
+        self.progress.update(step, done, passes);
+    }
+
+    fn step(&mut self, record: &StepRecord) {
+        self.progress.step(record);
+        let is_first = self.record.replace(record.clone()).is_none();
+        let named = self.saves.best.as_ref().map(|(name, _)| name);
+        if let Some(name) = named.filter(|name| is_first && !record.metrics.contains_key(*name)) {
+            let step = record.step;
+            self.screen.line(format!(
+                "note: run.metric_for_best_model is `{name}`, which step {step} did not log"
+            ));
+        }
+    }
+
+    fn evaluation(&mut self, progress: SampleProgress) {
+        self.progress.evaluation(progress);
+    }
+}
+
+impl Keeper<Transformer> for Checkpoints<'_> {
+    fn is_stopped(&mut self) -> bool {
+        self.signals.caught().is_some()
+    }
+
+    fn keep(&mut self, policy: &Transformer, position: &Position) -> Result<(), NotKept> {
+        let kept = self.latest.as_ref().map(|checkpoint| checkpoint.step);
+        if kept == Some(position.global_step) {
+            return Ok(());
+        }
+        Ok(self.write(policy, position)?)
+    }
+}
