@@ -12,12 +12,26 @@ import json
 import pathlib
 
 import torch
-from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen3Config, Qwen3ForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig,
+                          LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
+                          Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
+                          Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 FIXTURES = pathlib.Path(__file__).parents[2] / "crates/model/tests/fixtures"
 SHAPE = dict(vocab_size=40, hidden_size=24, num_hidden_layers=2, intermediate_size=36,
              max_position_embeddings=128, bos_token_id=None, eos_token_id=39, pad_token_id=None)
+
+
+def phi3(original, **more):
+    """Heads of 8 of which 6 entries turn, by one set of factors up to `original` tokens."""
+    return Phi3Config(
+        **SHAPE | {"hidden_size": 32}, num_attention_heads=4, num_key_value_heads=2,
+        original_max_position_embeddings=original,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0,
+                         "partial_rotary_factor": 0.75, "short_factor": [1.0, 1.5, 2.0],
+                         "long_factor": [2.0, 5.0, 9.0]}, **more)
+
+
 FAMILIES = {
     "llama": (LlamaForCausalLM, LlamaConfig(
         **SHAPE, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=False,
@@ -29,9 +43,45 @@ FAMILIES = {
     "qwen3": (Qwen3ForCausalLM, Qwen3Config(
         **SHAPE, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
         tie_word_embeddings=False)),
+    "llama3": (LlamaForCausalLM, LlamaConfig(
+        **SHAPE, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0,
+                         "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 256})),
+    # The upper of two layers slides, and the rotation is stretched.
+    "qwen2_yarn": (Qwen2ForCausalLM, Qwen2Config(
+        **SHAPE, num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+        use_sliding_window=True, sliding_window=6, max_window_layers=1,
+        rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                         "original_max_position_embeddings": 32})),
+    "mistral": (MistralForCausalLM, MistralConfig(
+        **SHAPE, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=5)),
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config(
+        **SHAPE, num_attention_heads=4, num_key_value_heads=2, no_rope_layer_interval=2)),
+    "phi3": (Phi3ForCausalLM, phi3(100, sliding_window=9)),
+    # Sequences from 4 tokens on turn by the factors of long ones.
+    "phi3_long": (Phi3ForCausalLM, phi3(3)),
+    # Caps so low that they bend scores and logits of a tiny model.
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config(
+        **SHAPE, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=5,
+        query_pre_attn_scalar=10, attn_logit_softcapping=2.0, final_logit_softcapping=3.0)),
+    "gemma3": (Gemma3ForCausalLM, Gemma3TextConfig(
+        **SHAPE | {"num_hidden_layers": 3}, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=8, sliding_window=5, query_pre_attn_scalar=10,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})),
 }
 GRADIENTS = ["model.embed_tokens.weight", "model.layers.0.self_attn.k_proj.weight",
              "model.layers.1.post_attention_layernorm.weight"]
+GRADIENTS_OF = {
+    "phi3": GRADIENTS[:1] + ["model.layers.0.self_attn.qkv_proj.weight",
+                             "model.layers.0.mlp.gate_up_proj.weight"],
+    "gemma2": GRADIENTS + ["model.layers.0.post_feedforward_layernorm.weight"],
+    "gemma3": GRADIENTS + ["model.layers.0.self_attn.q_norm.weight"],
+}
+GRADIENTS_OF["phi3_long"] = GRADIENTS_OF["phi3"]
 
 
 def rounded(tensor):
@@ -80,7 +130,7 @@ def main():
         expected["gradient"] = {
             "prompt": prompt, "completion": completion, "weights": weights,
             "logprobs": rounded(picked),
-            "tensors": {key: rounded(parameters[key].grad) for key in GRADIENTS}}
+            "tensors": {key: rounded(parameters[key].grad) for key in GRADIENTS_OF.get(name, GRADIENTS)}}
         (folder / "expected.json").write_text(json.dumps(expected) + "\n")
 
 

@@ -6,10 +6,11 @@
 
 use std::time::Instant;
 
-use kernel::attention::{self, Heads, Layout, RowSpans, Segment};
+use kernel::attention::{self, Heads, Layout, RowSpans, Rule, Segment};
+use kernel::glu::{self, Gate};
 use kernel::rope::{Direction, Table};
 use kernel::{
-    Device, Matrix, Mode, adamw, add, embedding, head, linear, rms_norm, rope, sample, swiglu,
+    Device, Matrix, Mode, Norm, adamw, add, embedding, head, linear, rms_norm, rope, sample,
 };
 
 /// The shape of a decoder and of its batch.
@@ -55,6 +56,17 @@ const SHAPES: [Shape; 2] = [
         length: 128,
     },
 ];
+
+/// The norm that is timed.
+const NORM: Norm = Norm {
+    epsilon: 1e-5,
+    offset: 0.0,
+};
+/// The head that is timed.
+const HEAD: head::Settings = head::Settings {
+    inverse_temperature: 1.0,
+    softcap: None,
+};
 
 /// Rows of a table, and how long to measure each.
 struct Bench {
@@ -182,7 +194,7 @@ impl Bench {
         let (mut y, mut inverse) = (self.ones(rows, width), self.ones(rows, 1));
         let mut grad_weight = self.ones(1, width);
         self.time("rms_norm forward", 2 * layers + 1, 4 * rows * width, || {
-            rms_norm::forward(&x, &weight, 1e-5, &mut y, &mut inverse);
+            rms_norm::forward(&x, &weight, NORM, &mut y, &mut inverse);
         });
         let mut grad_x = self.ones(rows, width);
         self.time(
@@ -190,20 +202,28 @@ impl Bench {
             2 * layers + 1,
             8 * rows * width,
             || {
-                rms_norm::backward(&x, &weight, &inverse, &y, &mut grad_x, &mut grad_weight);
+                rms_norm::backward(
+                    &x,
+                    &weight,
+                    NORM,
+                    &inverse,
+                    &y,
+                    &mut grad_x,
+                    &mut grad_weight,
+                );
             },
         );
         self.time("add", 2 * layers, rows * width, || add::into(&x, &mut y));
         let gate_up = self.waves(rows, 2 * inner);
         let (mut act, mut grad) = (self.ones(rows, inner), self.ones(rows, 2 * inner));
         self.time("swiglu forward", layers, 20 * rows * inner, || {
-            swiglu::forward(&gate_up, &mut act);
+            glu::forward(Gate::Silu, &gate_up, &mut act);
         });
         self.time("swiglu backward", layers, 25 * rows * inner, || {
-            swiglu::backward(&gate_up, &act, &mut grad);
+            glu::backward(Gate::Silu, &gate_up, &act, &mut grad);
         });
         let frequencies = vec![0.1; heads.size / 2];
-        let table = Table::new(&self.device, &frequencies, 1.0, shape.length);
+        let table = Table::new(&self.device, heads.size, &frequencies, 1.0, shape.length);
         let positions: Vec<u32> = (0..rows).map(|row| (row % shape.length) as u32).collect();
         let mut qkv = self.waves(rows, heads.columns());
         let columns = (heads.query + heads.key_value) * heads.size;
@@ -246,10 +266,11 @@ impl Bench {
             self.ones(rows, heads.query_columns()),
             self.ones(rows, heads.query),
         );
+        let rule = Rule::plain(&heads);
         // Half of the scores are seen.
         let operations = 2 * rows * length * heads.query_columns();
         self.time("attention forward", layers, operations, || {
-            attention::forward(&layout, &heads, &qkv, &mut out, &mut sums);
+            attention::forward(&layout, &heads, &rule, &qkv, &mut out, &mut sums);
         });
         let first = heads.columns() - heads.key_value * heads.size;
         let (found, expected) = (out.to_vec()[0], qkv.to_vec()[first]);
@@ -259,7 +280,9 @@ impl Bench {
         );
         let (grad_out, mut grad) = (self.waves(rows, heads.query_columns()), qkv.clone());
         self.time("attention backward", layers, operations * 5 / 2, || {
-            attention::backward(&layout, &heads, &qkv, &out, &sums, &grad_out, &mut grad);
+            attention::backward(
+                &layout, &heads, &rule, &qkv, &out, &sums, &grad_out, &mut grad,
+            );
         });
     }
 
@@ -275,7 +298,7 @@ impl Bench {
         let operations = 2 * rows * width * vocabulary;
         let mut scores = None;
         self.time("head forward", 1, operations, || {
-            scores = Some(head::forward(&hidden, &weight, &targets, 1.0));
+            scores = Some(head::forward(&hidden, &weight, &targets, HEAD));
         });
         let scores = scores.expect("the head ran");
         let expected = -(vocabulary as f32).ln();
@@ -293,7 +316,7 @@ impl Bench {
                 &hidden,
                 &weight,
                 &targets,
-                1.0,
+                HEAD,
                 &scores.log_sum_exp_m,
                 &grad,
                 &mut grad_hidden,
@@ -370,9 +393,10 @@ impl Bench {
         self.time("append", layers, 0, || {
             attention::append(&heads, &qkv, &mut cache, &at);
         });
+        let rule = Rule::plain(&heads);
         let operations = 4 * sequences * length * heads.query_columns();
         self.time("cached", layers, operations, || {
-            attention::cached(&heads, &qkv, &cache, &spans, &mut out);
+            attention::cached(&heads, &rule, &qkv, &cache, &spans, &mut out);
         });
         let shared: Vec<_> = spans
             .iter()
@@ -382,7 +406,7 @@ impl Bench {
             })
             .collect();
         self.time("cached, shared prefix", 0, 2 * operations, || {
-            attention::cached(&heads, &qkv, &cache, &shared, &mut out);
+            attention::cached(&heads, &rule, &qkv, &cache, &shared, &mut out);
         });
     }
 
@@ -423,14 +447,14 @@ impl Bench {
         let (x, weight) = (self.waves(sequences, width), self.ones(1, width));
         let (mut y, mut inverse) = (self.ones(sequences, width), self.ones(sequences, 1));
         self.time("rms_norm", 2 * layers + 1, 4 * sequences * width, || {
-            rms_norm::forward(&x, &weight, 1e-5, &mut y, &mut inverse);
+            rms_norm::forward(&x, &weight, NORM, &mut y, &mut inverse);
         });
         let (gate_up, mut act) = (
             self.waves(sequences, 2 * inner),
             self.ones(sequences, inner),
         );
         self.time("swiglu", layers, 20 * sequences * inner, || {
-            swiglu::forward(&gate_up, &mut act);
+            glu::forward(Gate::Silu, &gate_up, &mut act);
         });
         self.time("add", 2 * layers, sequences * width, || {
             add::into(&x, &mut y);

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View, multiply, multiply_shared};
+use crate::softcap;
 use crate::vector::{exp, max, sum_exp, vectorised};
 
 /// Rows of one block of logits, at most.
@@ -17,6 +18,15 @@ const BLOCK_ROWS: usize = 256;
 const CHUNK_FORWARD: usize = 512;
 /// Gradients in logits that the backward holds at a time, where rows are few enough for it.
 const GRADIENTS_MAX: usize = 1 << 21;
+
+/// How logits become a distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Multiplies the logits, after they are capped.
+    pub inverse_temperature: f32,
+    /// Caps the logits softly ([`crate::softcap`]).
+    pub softcap: Option<f32>,
+}
 
 /// What the head gives for each row: nothing of the size of the vocabulary.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +37,7 @@ pub struct Scores {
     pub log_sum_exp_m: Vec<f32>,
 }
 
-/// Scores `targets[m]` under `softmax(hidden[m, :] W · inverse_temperature)`.
+/// Scores `targets[m]` under `softmax(cap(hidden[m, :] W) · inverse_temperature)`.
 ///
 /// # Source
 /// The running maximum and sum of Milakov and Gimelshein, arXiv 1805.02867, algorithm 3.
@@ -35,7 +45,7 @@ pub fn forward(
     hidden_md: &Matrix,
     weight_dv: &Matrix,
     targets: &[u32],
-    inverse_temperature: f32,
+    settings: Settings,
 ) -> Scores {
     let (rows, width) = (hidden_md.rows(), weight_dv.rows());
     hidden_md.expect_shape("hidden", rows, width);
@@ -58,27 +68,21 @@ pub fn forward(
         inputs.zip(outputs),
         |((hidden, targets), (logprobs, lse))| {
             let hidden = View::new(hidden, width);
-            score_block(
-                hidden,
-                weight_dv.view(),
-                targets,
-                inverse_temperature,
-                logprobs,
-                lse,
-            );
+            score_block(hidden, weight_dv.view(), targets, settings, logprobs, lse);
         },
     );
     scores
 }
 
 /// Adds the gradients in the hidden states and, where it learns, the weight, from the gradient in
-/// the log-probabilities: `dlogits = g (onehot − softmax) · inverse_temperature`.
+/// the log-probabilities: `dlogits = g (onehot − softmax) · inverse_temperature`,
+/// times the slope of the cap.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     hidden_md: &Matrix,
     weight_dv: &Matrix,
     targets: &[u32],
-    inverse_temperature: f32,
+    settings: Settings,
     log_sum_exp_m: &[f32],
     grad_logprobs_m: &[f32],
     grad_hidden_md: &mut Matrix,
@@ -120,7 +124,7 @@ pub fn backward(
             .for_each(parts, |(((hidden, targets), (lse, grads)), logits)| {
                 let mut target = Target::new(logits, count);
                 multiply(View::new(hidden, width), weight, &mut target, Mode::Write);
-                logits_to_gradients(logits, &tokens, targets, inverse_temperature, lse, grads);
+                to_gradients(logits, &tokens, targets, settings, lse, grads);
             });
         let grad_logits = View::new(grad_logits, count);
         let add = |a: View, b: View, target: Target| {
@@ -160,10 +164,11 @@ fn score_block(
     hidden: View,
     weight: View,
     targets: &[u32],
-    inverse_temperature: f32,
+    settings: Settings,
     logprobs: &mut [f32],
     log_sum_exp: &mut [f32],
 ) {
+    let inverse_temperature = settings.inverse_temperature;
     let rows = targets.len();
     let vocabulary = weight.columns();
     let mut logits = vec![0.0; rows * CHUNK_FORWARD.min(vocabulary)];
@@ -179,6 +184,9 @@ fn score_block(
             &mut Target::new(logits, tokens.len()),
             Mode::Write,
         );
+        if let Some(cap) = settings.softcap {
+            softcap::bend(logits, cap);
+        }
         for (row, &target) in targets.iter().enumerate() {
             if tokens.contains(&(target as usize)) {
                 let logit = logits[row * tokens.len() + target as usize - first];
@@ -199,6 +207,25 @@ fn score_block(
     }
 }
 
+/// Turns a chunk of logits into the gradients in them.
+fn to_gradients(
+    logits: &mut [f32],
+    tokens: &Range<usize>,
+    targets: &[u32],
+    settings: Settings,
+    log_sum_exp: &[f32],
+    grad_logprobs: &[f32],
+) {
+    let by = settings.inverse_temperature;
+    let Some(cap) = settings.softcap else {
+        return logits_to_gradients(logits, tokens, targets, by, log_sum_exp, grad_logprobs);
+    };
+    let mut slopes = vec![0.0; logits.len()];
+    softcap::bend_with_slopes(logits, &mut slopes, cap);
+    logits_to_gradients(logits, tokens, targets, by, log_sum_exp, grad_logprobs);
+    softcap::multiply(logits, &slopes);
+}
+
 vectorised! {
     /// Takes a chunk of logits into each row's maximum and sum of exponentials.
     fn accumulate(
@@ -216,7 +243,7 @@ vectorised! {
         }
     }
 
-    /// Turns a chunk of logits into the gradients in them.
+    /// Turns a chunk of logits, capped where they are, into the gradients in them.
     fn logits_to_gradients(
         logits: &mut [f32],
         tokens: &Range<usize>,

@@ -29,6 +29,7 @@ pub mod add;
 pub mod attention;
 pub mod dropout;
 pub mod embedding;
+pub mod glu;
 pub mod head;
 pub mod head_norm;
 pub mod linear;
@@ -39,7 +40,9 @@ pub mod rms_norm;
 pub mod rope;
 pub mod rows;
 pub mod sample;
-pub mod swiglu;
+pub mod scale;
+pub mod softcap;
 
 pub use device::{Cpu, Device};
 pub use matrix::{Matrix, Mode};
+pub use rms::Norm;

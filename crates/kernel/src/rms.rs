@@ -1,6 +1,7 @@
 //! Root-mean-square normalisation of equal runs of columns, which [`crate::rms_norm`] uses on
 //! whole rows and [`crate::head_norm`] on heads.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::device::Device;
@@ -11,12 +12,31 @@ use crate::vector::{dot, vectorised};
 /// does not depend on the number of threads.
 const BLOCK_ROWS: usize = 64;
 
-/// `y = x · inverse_rms · weight` for every run of the weight's width in the column range.
+/// The constants of a norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// Added to the mean of the squares.
+    pub epsilon: f32,
+    /// Added to every weight: 1 where a weight of 0 leaves the normed values as they are, else 0.
+    pub offset: f32,
+}
+
+impl Norm {
+    /// What the normed values are multiplied by.
+    fn factors(self, weight: &Matrix) -> Cow<'_, [f32]> {
+        if self.offset == 0.0 {
+            return Cow::Borrowed(weight.values());
+        }
+        weight.values().iter().map(|w| self.offset + w).collect()
+    }
+}
+
+/// `y = x · inverse_rms · (offset + weight)` for every run of the weight's width in the column range.
 pub(crate) fn forward(
     x: &Matrix,
     columns: &Range<usize>,
     weight: &Matrix,
-    epsilon: f32,
+    norm: Norm,
     y: &mut Matrix,
     inverse_rms: &mut Matrix,
 ) {
@@ -28,10 +48,11 @@ pub(crate) fn forward(
     let inputs = x.values().chunks(part * width);
     let outputs = y.values_mut().chunks_mut(part * width);
     let inverses = inverse_rms.values_mut().chunks_mut(part * runs);
+    let factors = norm.factors(weight);
     cpu.threads().for_each(
         inputs.zip(outputs).zip(inverses),
         |((x, y), inverse_rms)| {
-            forward_rows(x, width, columns, weight.values(), epsilon, y, inverse_rms);
+            forward_rows(x, width, columns, &factors, norm.epsilon, y, inverse_rms);
         },
     );
 }
@@ -42,6 +63,7 @@ pub(crate) fn backward(
     x: &Matrix,
     columns: &Range<usize>,
     weight: &Matrix,
+    norm: Norm,
     inverse_rms: &Matrix,
     grad_y: &Matrix,
     grad_x: &mut Matrix,
@@ -67,12 +89,12 @@ pub(crate) fn backward(
     let inputs = inputs.zip(inverse_rms.values().chunks(part * runs));
     let outputs = grad_x.values_mut().chunks_mut(part * width);
     let outputs = outputs.zip(partial.chunks_mut(part / BLOCK_ROWS * size));
+    let factors = norm.factors(weight);
     cpu.threads().for_each(
         inputs.zip(outputs),
         |(((x, grad_y), inverse), (grad_x, partial))| {
-            let weight = weight.values();
             backward_rows(
-                x, width, columns, weight, inverse, grad_y, grad_x, mode, partial,
+                x, width, columns, &factors, inverse, grad_y, grad_x, mode, partial,
             );
         },
     );

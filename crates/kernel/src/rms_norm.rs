@@ -1,16 +1,17 @@
 //! Root-mean-square normalisation of rows.
 //!
 //! # Source
-//! Zhang and Sennrich, arXiv 1910.07467, equation 4.
+//! Zhang and Sennrich, arXiv 1910.07467, equation 4; weights that add to 1: Gemma,
+//! arXiv 2403.08295, as transformers.
 
 use crate::matrix::{Matrix, Mode};
-use crate::rms;
+use crate::rms::{self, Norm};
 
-/// `y = x · inverse_rms · weight` with `inverse_rms[n] = 1 / √(mean(x[n, :]²) + epsilon)`.
+/// `y = x · inverse_rms · (offset + weight)` with `inverse_rms[n] = 1 / √(mean(x[n, :]²) + epsilon)`.
 pub fn forward(
     x_nd: &Matrix,
     weight_1d: &Matrix,
-    epsilon: f32,
+    norm: Norm,
     y_nd: &mut Matrix,
     inverse_rms_n1: &mut Matrix,
 ) {
@@ -19,7 +20,7 @@ pub fn forward(
         x_nd,
         &(0..x_nd.columns()),
         weight_1d,
-        epsilon,
+        norm,
         y_nd,
         inverse_rms_n1,
     );
@@ -29,6 +30,7 @@ pub fn forward(
 pub fn backward(
     x_nd: &Matrix,
     weight_1d: &Matrix,
+    norm: Norm,
     inverse_rms_n1: &Matrix,
     grad_y_nd: &Matrix,
     grad_x_nd: &mut Matrix,
@@ -40,6 +42,7 @@ pub fn backward(
         x_nd,
         &columns,
         weight_1d,
+        norm,
         inverse_rms_n1,
         grad_y_nd,
         grad_x_nd,

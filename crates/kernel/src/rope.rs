@@ -1,5 +1,5 @@
-//! Rotary position embedding in the "rotate half" convention: entry `i` of a head turns with
-//! entry `i + h/2`.
+//! Rotary position embedding in the "rotate half" convention: of the entries of a head that turn,
+//! the first, entry `i` of the first half turns with entry `i` of the second.
 
 use std::ops::Range;
 
@@ -10,6 +10,7 @@ use crate::vector::vectorised;
 /// Cosines and sines of every position.
 #[derive(Clone, Debug)]
 pub struct Table {
+    head_size: usize,
     cosines: Matrix,
     sines: Matrix,
 }
@@ -25,11 +26,13 @@ pub enum Direction {
 
 impl Table {
     /// The angles `position · inverse_frequency` of positions `0..max_positions`, with cosines
-    /// and sines multiplied by `attention_scale`.
+    /// and sines multiplied by `attention_scale`. Heads of `head_size` entries turn their first
+    /// ones, two for each frequency.
     ///
     /// The angle is rounded to `f32` before its cosine is taken, as `transformers` does.
     pub fn new(
         device: &Device,
+        head_size: usize,
         inverse_frequencies: &[f32],
         attention_scale: f32,
         max_positions: usize,
@@ -43,9 +46,32 @@ impl Table {
             let values = (0..max_positions).flat_map(row).collect();
             device.matrix(max_positions, inverse_frequencies.len(), values)
         };
+        let turning = 2 * inverse_frequencies.len();
+        assert!(
+            turning <= head_size,
+            "{turning} entries of {head_size} turn"
+        );
         Table {
+            head_size,
             cosines: tabulate(f64::cos),
             sines: tabulate(f64::sin),
+        }
+    }
+
+    /// The positions of this table, and after them those of another for the same heads.
+    #[must_use]
+    pub fn followed_by(&self, next: &Table) -> Table {
+        let heads = |table: &Table| (table.head_size, table.cosines.columns());
+        assert_eq!(heads(self), heads(next), "tables of different heads");
+        let device = self.cosines.device();
+        let stack = |above: &Matrix, below: &Matrix| {
+            let values = [above.values(), below.values()].concat();
+            device.matrix(above.rows() + below.rows(), above.columns(), values)
+        };
+        Table {
+            head_size: self.head_size,
+            cosines: stack(&self.cosines, &next.cosines),
+            sines: stack(&self.sines, &next.sines),
         }
     }
 }
@@ -61,7 +87,7 @@ pub fn rotate(
     let (rows, width, half) = (x_nc.rows(), x_nc.columns(), table.cosines.columns());
     assert_eq!(positions.len(), rows, "positions must name every row");
     assert_eq!(
-        columns.len() % (2 * half),
+        columns.len() % table.head_size,
         0,
         "columns must hold whole heads"
     );
@@ -85,8 +111,11 @@ pub fn rotate(
         .chunks_mut(part * width)
         .zip(positions.chunks(part));
     let (cosines, sines) = (table.cosines.values(), table.sines.values());
+    let size = table.head_size;
     cpu.threads().for_each(parts, |(x, positions)| {
-        rotate_rows(cosines, sines, half, positions, x, width, &columns, sign);
+        rotate_rows(
+            cosines, sines, half, positions, x, width, &columns, size, sign,
+        );
     });
 }
 
@@ -100,13 +129,14 @@ vectorised! {
         x: &mut [f32],
         width: usize,
         columns: &Range<usize>,
+        size: usize,
         sign: f32,
     ) {
         for (row, &position) in x.chunks_mut(width).zip(positions) {
             let at = position as usize * half..(position as usize + 1) * half;
             let (cosines, sines) = (&cosines[at.clone()], &sines[at]);
-            for head in row[columns.clone()].chunks_mut(2 * half) {
-                let (low, high) = head.split_at_mut(half);
+            for head in row[columns.clone()].chunks_mut(size) {
+                let (low, high) = head[..2 * half].split_at_mut(half);
                 let pairs = low.iter_mut().zip(high).zip(cosines.iter().zip(sines));
                 for ((low, high), (cos, sin)) in pairs {
                     let (a, b, sin) = (*low, *high, sign * sin);

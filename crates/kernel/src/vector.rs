@@ -109,6 +109,26 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// `tanh x` to 4 units in the last place; ±1 far out, NaN for NaN.
+///
+/// # Source
+/// Cephes' `tanhf` (Moshier, netlib, `single/tanhf.c`): a polynomial near 0, where the difference
+/// of the other branch would cancel.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let squared = x * x;
+    let mut p = -5.704_988_7e-3_f32;
+    p = p.mul_add(squared, 2.063_909e-2);
+    p = p.mul_add(squared, -5.373_971_6e-2);
+    p = p.mul_add(squared, 1.333_144_2e-1);
+    p = p.mul_add(squared, -3.333_328e-1);
+    let near = (p * squared).mul_add(x, x);
+    let size = x.abs();
+    let far = (1.0 - 2.0 / (exp(2.0 * size) + 1.0)).copysign(x);
+    if size < 0.625 { near } else { far }
+}
+
 /// `Σ aᵢ bᵢ`.
 #[allow(clippy::inline_always)]
 #[inline(always)]
@@ -212,6 +232,11 @@ mod tests {
                 *x = exp(*x);
             }
         }
+        fn tanh_of_all(x: &mut [f32]) {
+            for x in x {
+                *x = tanh(*x);
+            }
+        }
         fn sum_of_all(x: &[f32]) -> f32 {
             sum(x)
         }
@@ -250,8 +275,29 @@ mod tests {
     }
 
     #[test]
+    fn tanh_is_within_four_units_of_the_last_place_and_ends_at_one() {
+        let inputs: Vec<f32> = (-400_000..400_000).map(|i| i as f32 * 2.7e-5).collect();
+        let mut outputs = inputs.clone();
+        tanh_of_all(&mut outputs);
+        for (x, found) in inputs.iter().zip(&outputs) {
+            let expected = f64::from(*x).tanh();
+            let unit = f64::from(f32::from_bits((expected.abs() as f32).to_bits() + 1))
+                - f64::from(expected.abs() as f32);
+            let error = (f64::from(*found) - expected).abs() / unit;
+            assert!(error <= 4.0, "tanh({x}) is {found}, {error} units off");
+        }
+        let mut ends = [f32::NEG_INFINITY, -1e9, 1e9, f32::INFINITY, f32::NAN];
+        tanh_of_all(&mut ends);
+        assert_eq!(ends[..4], [-1.0, -1.0, 1.0, 1.0]);
+        assert!(ends[4].is_nan());
+    }
+
+    #[test]
     fn every_vector_width_gives_the_same_bits() {
         let mut x: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin() * 20.0).collect();
+        let mut bent = x.clone();
+        tanh_of_all(&mut bent);
+        assert_eq!(bent, x.iter().map(|x| tanh(*x)).collect::<Vec<_>>());
         let plain: Vec<f32> = x.iter().map(|x| exp(*x)).collect();
         exp_of_all(&mut x);
         assert_eq!(x, plain);

@@ -3,7 +3,10 @@
 //! Whatever the engine does not compute is refused by name, so a model that opens is computed as
 //! its authors meant it. The original JSON is kept and written back around what changed.
 
+mod families;
 mod read;
+mod rotation;
+mod value;
 
 use std::{fs, path::Path};
 
@@ -11,22 +14,24 @@ use serde_json::{Map, Value, json};
 
 use crate::{ModelError, Source, source::object, weights::Dtype};
 
-/// A family of decoders that this engine computes.
+pub use families::Family;
+pub use kernel::glu::Gate;
+pub use rotation::{Rotation, Scaling};
+
+/// How a layer attends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// No biases unless `attention_bias` says so.
-    Llama,
-    /// Biases on query, key and value.
-    Qwen2,
-    /// A norm over each head of query and key.
-    Qwen3,
+pub struct LayerKind {
+    /// The last keys that a query sees, its own among them; all where there is no window.
+    pub window: Option<usize>,
+    /// By which of the [`rotations`](Config::rotations) queries and keys turn, if they do.
+    pub rotation: Option<usize>,
 }
 
 /// A decoder's shape and constants.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four facts that families combine freely"
+    reason = "facts that families combine freely"
 )]
 pub struct Config {
     /// The architecture.
@@ -47,8 +52,22 @@ pub struct Config {
     pub vocabulary: usize,
     /// Added to the mean square inside a norm.
     pub rms_norm_epsilon: f64,
-    /// Base of the rotation angles.
-    pub rope_theta: f64,
+    /// Added to every weight of a norm.
+    pub norm_offset: f64,
+    /// How positions turn queries and keys; layers name one.
+    pub rotations: Vec<Rotation>,
+    /// How each layer attends.
+    pub layer_kinds: Vec<LayerKind>,
+    /// The function inside the gated MLP.
+    pub gate: Gate,
+    /// What products of queries and keys are multiplied by.
+    pub attention_scale: f64,
+    /// What caps the scores of attention softly.
+    pub attention_softcap: Option<f64>,
+    /// What caps the logits softly.
+    pub logit_softcap: Option<f64>,
+    /// What embedded tokens are multiplied by.
+    pub embedding_scale: f64,
     /// The longest sequence, in tokens.
     pub max_position_embeddings: usize,
     /// Whether the output reads the embedding.
@@ -59,6 +78,10 @@ pub struct Config {
     pub output_bias: bool,
     /// Whether each head of query and key is normed.
     pub qk_norm: bool,
+    /// Whether the outputs of attention and of the MLP are normed before they join the stream.
+    pub post_norms: bool,
+    /// Whether query, key and value are one tensor on disk, and gate and up another.
+    pub fused_projections: bool,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
     /// The id before a text, where the model knows one.
@@ -132,9 +155,10 @@ impl Config {
             "eos_token_id": shape.eos_token_ids,
             "torch_dtype": "float32",
         });
-        let Value::Object(original) = original else {
+        let Value::Object(mut original) = original else {
             unreachable!("an object literal")
         };
+        shape.family.complete(&mut original);
         read::resolve(original, None)
     }
 
@@ -184,6 +208,37 @@ impl Config {
         }
     }
 
+    /// The longest sequence, in tokens, that may follow a prompt of so many.
+    ///
+    /// A model with two sets of rotation factors (`LongRoPE`) turns the whole of a sequence by the
+    /// set of its length. transformers changes the set in the middle of a text that grows across
+    /// the limit, so that tokens already drawn would be scored by other factors than they were
+    /// drawn by; here a text ends on the side of the limit on which its prompt ends.
+    pub fn context(&self, prompt: usize) -> usize {
+        let short = self.rotation_changes_at().filter(|limit| prompt <= *limit);
+        let positions = self.max_position_embeddings;
+        short.map_or(positions, |limit| limit.min(positions))
+    }
+
+    /// The longest sequence that can be scored after a prompt of so many: its last token is
+    /// predicted and not read, so at the end of the positions it needs none.
+    pub fn scored_context(&self, prompt: usize) -> usize {
+        let context = self.context(prompt);
+        context + usize::from(context == self.max_position_embeddings)
+    }
+
+    /// The row of the tables of angles that holds the first position of a sequence with a prompt
+    /// of so many tokens.
+    pub(crate) fn first_position(&self, prompt: usize) -> usize {
+        let limit = self.rotation_changes_at();
+        limit.filter(|limit| prompt > *limit).unwrap_or(0)
+    }
+
+    /// The length from which on sequences turn by another set of factors.
+    pub(crate) fn rotation_changes_at(&self) -> Option<usize> {
+        self.rotations.iter().find_map(Rotation::changes_at)
+    }
+
     /// Weights of the model; a tied matrix counts once.
     pub fn parameters(&self) -> usize {
         self.count() as usize
@@ -198,33 +253,12 @@ impl Config {
         let fused = query + 2 * wide(self.key_value_heads) * head;
         let attention = hidden * (fused + query);
         let biases = only(self.qkv_bias, fused) + only(self.output_bias, hidden);
-        let norms = 2 * hidden + only(self.qk_norm, 2 * head);
+        let norms = only(self.post_norms, 2 * hidden) + 2 * hidden + only(self.qk_norm, 2 * head);
         let mlp = 3 * hidden * wide(self.intermediate_size);
         let matrices = if self.tie_word_embeddings { 1 } else { 2 };
         matrices * wide(self.vocabulary) * hidden
             + wide(self.layers) * (attention + biases + norms + mlp)
             + hidden
-    }
-}
-
-impl Family {
-    const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Qwen3];
-
-    /// The name of its class in transformers.
-    fn architecture(self) -> &'static str {
-        match self {
-            Self::Llama => "LlamaForCausalLM",
-            Self::Qwen2 => "Qwen2ForCausalLM",
-            Self::Qwen3 => "Qwen3ForCausalLM",
-        }
-    }
-
-    fn model_type(self) -> &'static str {
-        match self {
-            Self::Llama => "llama",
-            Self::Qwen2 => "qwen2",
-            Self::Qwen3 => "qwen3",
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use kernel::attention::{self, RowSpans};
-use kernel::{Matrix, Mode, linear, sample};
+use kernel::{Matrix, sample};
 use math::Key;
 use policy::{
     Batch, Finish, PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions,
@@ -168,7 +168,7 @@ impl Wave<'_> {
                 rows: Vec::new(),
                 temperature: 1.0,
             };
-            let packing = Packing::new(&batch);
+            let packing = Packing::new(&batch, |prompt| model.config.first_position(prompt));
             self.read_prefixes(&packing, slot, &mut trace, &mut scratch);
             slot += packing.tokens_n.len();
             let mut end = 0;
@@ -219,7 +219,7 @@ impl Wave<'_> {
         trace: &mut Trace,
         scratch: &mut Scratch,
     ) {
-        let heads = self.model.decoder.heads;
+        let (heads, layers) = (self.model.decoder.heads, &self.model.decoder.layers);
         let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
         let at: Vec<u32> = (slot..slot + tokens_n.len())
             .map(|slot| slot as u32)
@@ -227,7 +227,7 @@ impl Wave<'_> {
         let caches = &mut self.caches;
         let mut attend = |layer: usize, saved: &mut Activations| {
             attention::append(&heads, &saved.qkv_nc, &mut caches[layer], &at);
-            saved.attend(&packing.layout, &heads);
+            saved.attend(&packing.layout, &heads, &layers[layer].rule);
         };
         let (decoder, parameters) = (&self.model.decoder, &self.model.parameters);
         decoder.forward(
@@ -255,9 +255,7 @@ impl Wave<'_> {
             let rows = start..self.active.len().min(start + at_once);
             let mut part_rd = device.zeros(rows.len(), width);
             part_rd.copy_rows(0, hidden_rd, rows.clone());
-            let mut logits_rv = device.zeros(rows.len(), vocabulary);
-            let weight = self.model.parameters.head();
-            linear::forward(&part_rd, weight, None, &mut logits_rv, Mode::Write);
+            let logits_rv = self.model.decoder.logits(&self.model.parameters, &part_rd);
             let uniform = |row: &Row| row.key.uniform(row.sample.tokens_t.len() as u64);
             let uniforms: Vec<f64> = self.active[rows.clone()].iter().map(uniform).collect();
             let draws = sample::draw(&logits_rv, &options, &uniforms);
@@ -298,11 +296,12 @@ impl Wave<'_> {
 
     /// Reads the token drawn last of every active completion.
     fn advance(&mut self, trace: &mut Trace, scratch: &mut Scratch) {
-        let heads = self.model.decoder.heads;
+        let (heads, layers) = (self.model.decoder.heads, &self.model.decoder.layers);
         let read = |row: &Row| row.sample.tokens_t.len() - 1;
         let last = |row: &Row| row.sample.tokens_t[read(row)];
         let tokens_r: Vec<u32> = self.active.iter().map(last).collect();
-        let position = |row: &Row| (row.shared.len() + read(row)) as u32;
+        let first = |row: &Row| self.model.config.first_position(row.shared.len());
+        let position = |row: &Row| (first(row) + row.shared.len() + read(row)) as u32;
         let positions_r: Vec<u32> = self.active.iter().map(position).collect();
         let slot = |row: &Row| (row.start + read(row)) as u32;
         let at: Vec<u32> = self.active.iter().map(slot).collect();
@@ -319,7 +318,8 @@ impl Wave<'_> {
                 ..
             } = saved;
             attention::append(&heads, qkv_nc, &mut caches[layer], &at);
-            attention::cached(&heads, qkv_nc, &caches[layer], &spans, attended_nq);
+            let rule = &layers[layer].rule;
+            attention::cached(&heads, rule, qkv_nc, &caches[layer], &spans, attended_nq);
         };
         let (decoder, parameters) = (&self.model.decoder, &self.model.parameters);
         decoder.forward(

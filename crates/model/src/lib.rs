@@ -28,7 +28,7 @@ mod lora_parity;
 mod parity;
 
 pub use adapter_folder::AdapterFolder;
-pub use config::{Config, Family, Shape};
+pub use config::{Config, Family, Gate, LayerKind, Rotation, Scaling, Shape};
 pub use error::ModelError;
 pub use kernel::Device;
 pub use lora::{LoraOptions, TargetModules};

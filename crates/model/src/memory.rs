@@ -40,7 +40,7 @@ impl Config {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let trace = self.layers * self.layer_values() + 2 * hidden;
         let scratch = hidden + inner;
-        let gradients = 3 * hidden + 3 * inner + self.query_columns() + 2 * self.fused_columns();
+        let gradients = 4 * hidden + 3 * inner + self.query_columns() + 2 * self.fused_columns();
         trace + scratch + gradients + 2 * hidden
     }
 
@@ -51,7 +51,8 @@ impl Config {
         } else {
             0
         };
-        let streams = 2 * self.hidden_size + 2 * self.intermediate_size;
+        let posts = if self.post_norms { 2 } else { 0 };
+        let streams = (2 + posts) * self.hidden_size + 2 * self.intermediate_size;
         streams + self.fused_columns() + raw + self.query_columns() + self.query_heads
     }
 

@@ -34,7 +34,7 @@ impl Transformer {
     }
 
     /// A model of this shape with random weights: normal with the configuration's
-    /// `initializer_range`, norms 1 and biases 0, as transformers initialises.
+    /// `initializer_range`, norms neutral and biases 0, as transformers initialises.
     pub fn random(config: Config, device: &Device, key: Key) -> Self {
         let mut stream = 0;
         let deviation = config.initializer_range;
@@ -42,7 +42,7 @@ impl Transformer {
             stream += 1;
             let key = key.child(stream);
             let normal = |i| (deviation * key.normal(i as u64)) as f32;
-            Ok::<_, std::convert::Infallible>(match place.fresh() {
+            Ok::<_, std::convert::Infallible>(match place.fresh(&config) {
                 Some(value) => vec![value; rows * columns],
                 None => (0..rows * columns).map(normal).collect(),
             })
@@ -127,12 +127,18 @@ fn each(tensor: &Tensor, mut visit: impl FnMut(usize, usize, usize)) {
 
 impl Place {
     /// The value that every entry starts from, where it is not random.
-    fn fresh(self) -> Option<f32> {
+    fn fresh(self, config: &Config) -> Option<f32> {
+        let neutral = Some(1.0 - config.norm_offset as f32);
         match self {
-            Self::Norm => Some(1.0),
+            Self::Norm => neutral,
             Self::Embedding | Self::Head => None,
             Self::Layer(_, part) => match part {
-                Part::AttentionNorm | Part::MlpNorm | Part::QueryNorm | Part::KeyNorm => Some(1.0),
+                Part::AttentionNorm
+                | Part::AttentionPostNorm
+                | Part::MlpNorm
+                | Part::MlpPostNorm
+                | Part::QueryNorm
+                | Part::KeyNorm => neutral,
                 Part::QkvBias | Part::OutputBias => Some(0.0),
                 Part::Qkv | Part::Output | Part::GateUp | Part::Down => None,
             },

@@ -56,7 +56,7 @@ struct Pending {
 #[derive(Debug)]
 struct HeadPass {
     hidden_md: Matrix,
-    inverse_temperature: f32,
+    settings: head::Settings,
     log_sum_exp_m: Vec<f32>,
 }
 
@@ -76,7 +76,7 @@ impl Transformer {
 
     /// Gives the embedding at least so many rows, and the head as many. A new row is the mean of
     /// the old ones, so that no new token is likelier than what the model knows: its logit is the
-    /// mean of theirs.
+    /// mean of theirs, before a cap.
     ///
     /// # Panics
     /// If training has begun.
@@ -158,17 +158,9 @@ impl Transformer {
             temperature: 1.0,
         };
         self.check_batch(&batch)?;
-        let packing = Packing::new(&batch);
+        let packing = Packing::new(&batch, |prompt| self.config.first_position(prompt));
         let trace = self.run(&self.parameters, Selection::Trained, &packing);
-        let mut logits = self.device().zeros(tokens.len(), self.config.vocabulary);
-        let weight = self.parameters.head();
-        kernel::linear::forward(
-            &trace.hidden_nd,
-            weight,
-            None,
-            &mut logits,
-            kernel::Mode::Write,
-        );
+        let logits = self.decoder.logits(&self.parameters, &trace.hidden_nd);
         Ok(logits.to_vec())
     }
 
@@ -209,13 +201,21 @@ impl Transformer {
         batch: &Batch,
     ) -> Result<Signals, PolicyError> {
         self.check_batch(batch)?;
-        let packing = Packing::new(batch);
+        let packing = Packing::new(batch, |prompt| self.config.first_position(prompt));
         let trace = self.run(parameters, selection, &packing);
-        signals(parameters, &packing, &trace.hidden_nd, batch.temperature).map(|(s, _)| s)
+        let settings = self.head_settings(batch.temperature);
+        signals(parameters, &packing, &trace.hidden_nd, settings).map(|(s, _)| s)
+    }
+
+    fn head_settings(&self, temperature: f64) -> head::Settings {
+        head::Settings {
+            inverse_temperature: temperature.recip() as f32,
+            softcap: self.decoder.logit_softcap,
+        }
     }
 
     fn check_batch(&self, batch: &Batch) -> Result<(), PolicyError> {
-        let (context, vocabulary) = (self.config.max_position_embeddings, self.config.vocabulary);
+        let vocabulary = self.config.vocabulary;
         let known = |tokens: &[u32]| match tokens.iter().find(|&&t| t as usize >= vocabulary) {
             Some(&token) => Err(PolicyError::UnknownToken { token, vocabulary }),
             None => Ok(()),
@@ -227,7 +227,8 @@ impl Transformer {
         }
         for row in &batch.rows {
             let (prompt, completion) = (batch.prefixes[row.prefix].len(), row.tokens_t.len());
-            if prompt + completion > context + 1 {
+            if prompt + completion > self.config.scored_context(prompt) {
+                let context = self.config.context(prompt);
                 return Err(PolicyError::ContextExceeded {
                     prompt,
                     completion,
@@ -239,9 +240,9 @@ impl Transformer {
         Ok(())
     }
 
-    /// Whether a prompt and this many new tokens fit the context.
+    /// Whether a prompt and this many new tokens fit the context ([`Config::context`]).
     pub(crate) fn check_length(&self, prompt: usize, completion: usize) -> Result<(), PolicyError> {
-        let context = self.config.max_position_embeddings;
+        let context = self.config.context(prompt);
         if prompt + completion > context {
             return Err(PolicyError::ContextExceeded {
                 prompt,
@@ -263,8 +264,8 @@ impl Decoder {
         scratch: &mut Scratch,
     ) {
         let (layout, heads) = (&packing.layout, &self.heads);
-        let mut attend = |_: usize, saved: &mut Activations| {
-            saved.attend(layout, heads);
+        let mut attend = |layer: usize, saved: &mut Activations| {
+            saved.attend(layout, heads, &self.layers[layer].rule);
         };
         let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
         self.forward(
@@ -297,19 +298,13 @@ fn signals(
     parameters: &Parameters,
     packing: &Packing,
     hidden_nd: &Matrix,
-    temperature: f64,
+    settings: head::Settings,
 ) -> Result<(Signals, HeadPass), PolicyError> {
     let (device, width) = (hidden_nd.device(), hidden_nd.columns());
     let mut hidden_md = device.zeros(packing.predictors_m.len(), width);
     rows::gather(hidden_nd, &packing.predictors_m, &mut hidden_md);
-    let inverse_temperature = temperature.recip() as f32;
     let targets_m = &packing.targets_m;
-    let scores = head::forward(
-        &hidden_md,
-        parameters.head(),
-        targets_m,
-        inverse_temperature,
-    );
+    let scores = head::forward(&hidden_md, parameters.head(), targets_m, settings);
     let mut points_rd = device.zeros(packing.spans.len(), width);
     pool::forward(hidden_nd, &packing.spans, &mut points_rd);
 
@@ -338,7 +333,7 @@ fn signals(
         signals,
         HeadPass {
             hidden_md,
-            inverse_temperature,
+            settings,
             log_sum_exp_m,
         },
     ))
@@ -362,19 +357,15 @@ impl Policy for Transformer {
     fn forward(&mut self, batch: &Batch) -> Result<Signals, PolicyError> {
         self.check_batch(batch)?;
         let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
-        let packing = Packing::new(batch);
+        let packing = Packing::new(batch, |prompt| self.config.first_position(prompt));
         let updates = training.optimizer.steps();
         let Training { trace, scratch, .. } = &mut training;
         let lora = self.lora.as_ref();
         scratch.adapters.dropout = lora.and_then(|lora| lora.dropout(&packing, updates));
         self.decoder
             .forward_tree(&self.parameters, &packing, trace, scratch);
-        let read = signals(
-            &self.parameters,
-            &packing,
-            &trace.hidden_nd,
-            batch.temperature,
-        );
+        let settings = self.head_settings(batch.temperature);
+        let read = signals(&self.parameters, &packing, &trace.hidden_nd, settings);
         let read = read.map(|(signals, head)| {
             training.pending = Some(Pending { packing, head });
             signals
@@ -405,7 +396,7 @@ impl Policy for Transformer {
             &pass.hidden_md,
             self.parameters.head(),
             &packing.targets_m,
-            pass.inverse_temperature,
+            pass.settings,
             &pass.log_sum_exp_m,
             &grad_m,
             &mut grad_hidden_md,

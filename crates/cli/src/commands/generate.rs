@@ -30,7 +30,7 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
     let prompts = prompts(arguments, is_chat)?;
     let opened = machine::open_arguments(&arguments.model, is_chat)?;
     if arguments.max_completion_length.is_none() {
-        let half = opened.config.max_position_embeddings.div_ceil(2);
+        let half = opened.config.context(1).div_ceil(2);
         options.max_completion_length = options.max_completion_length.min(half);
     }
     let requests = requests(&opened, &prompts, &options, arguments)?;
@@ -121,8 +121,6 @@ fn requests(
     options: &SamplingOptions,
     arguments: &GenerateArguments,
 ) -> Result<Vec<Request>, InputError> {
-    let context = opened.config.max_position_embeddings;
-    let room = context.saturating_sub(options.max_completion_length);
     let request = |(index, (place, prompt)): (usize, &(Place, Conversation))| {
         let wrong = |reason: String| place.refuse(reason);
         let prefix = prompt
@@ -131,7 +129,8 @@ fn requests(
         if prefix.is_empty() {
             return Err(wrong("expected a prompt, found empty text".to_owned()));
         }
-        if prefix.len() > room {
+        let context = opened.config.context(prefix.len());
+        if prefix.len() + options.max_completion_length > context {
             let (prompt, new) = (prefix.len(), options.max_completion_length);
             return Err(wrong(format!(
                 "prompt of {prompt} tokens and --max-completion-length {new}; expected at most \

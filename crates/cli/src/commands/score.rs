@@ -92,7 +92,7 @@ fn ids(row: &data::Row, opened: &Opened, is_chat: bool) -> Result<(Vec<u32>, Vec
     }
     let (vocabulary, context) = (
         opened.config.vocabulary,
-        opened.config.max_position_embeddings,
+        opened.config.scored_context(prompt.len()),
     );
     if let Some(id) = prompt
         .iter()
@@ -104,11 +104,9 @@ fn ids(row: &data::Row, opened: &Opened, is_chat: bool) -> Result<(Vec<u32>, Vec
         ));
     }
     let found = prompt.len() + tokens_t.len();
-    // The last token is predicted, not read.
-    if found > context + 1 {
+    if found > context {
         return Err(format!(
-            "{found} tokens; expected at most {}, by the context",
-            context + 1
+            "{found} tokens; expected at most {context}, by the context"
         ));
     }
     Ok((prompt, tokens_t))

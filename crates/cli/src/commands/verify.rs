@@ -67,7 +67,7 @@ fn findings(
     let subject = Subject {
         policy: own,
         codec: &opened.tokenizer,
-        context: opened.config.max_position_embeddings,
+        context: opened.config.context(1),
     };
     let tiny = Subject {
         policy: &mut tiny,

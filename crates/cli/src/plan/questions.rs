@@ -229,10 +229,7 @@ fn count(marks: &[bool]) -> usize {
 
 /// What is left of the context for prompts.
 fn limit(recipe: &TrainRecipe, config: &Config) -> Result<fit::Limit, InputError> {
-    let (asked, context) = (
-        recipe.sampling.max_completion_length,
-        config.max_position_embeddings,
-    );
+    let (asked, context) = (recipe.sampling.max_completion_length, config.context(1));
     if asked >= context {
         return Err(InputError::NoRoom { asked, context });
     }

@@ -78,8 +78,7 @@ impl SftPlan {
         let limit = fit::Limit {
             key: "data.max_length",
             length: recipe.data.max_length,
-            // The end token is predicted but not read.
-            context: opened.config.max_position_embeddings + 1,
+            context: opened.config.scored_context(1),
             remedy: "data.max_length to leave long examples out",
         };
         let fitting = fit::within(rows, limit, source.path(), |example: &Example| {

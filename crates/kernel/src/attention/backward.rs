@@ -7,10 +7,11 @@
 use std::ops::Range;
 
 use super::softmax::{Sight, key_blocks, lanes};
-use super::{Heads, Layout, QUERY_ROWS, pack, scale, transpose};
+use super::{Heads, Layout, QUERY_ROWS, Rule, pack, scale, transpose};
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View};
+use crate::softcap;
 use crate::tile::{Source, multiply_small};
 use crate::vector::{dot, exp, vectorised};
 
@@ -32,6 +33,7 @@ struct Part<'a> {
 struct Inputs<'a> {
     layout: &'a Layout,
     heads: &'a Heads,
+    rule: &'a Rule,
     qkv: View<'a>,
     out: View<'a>,
     log_sum_exp: View<'a>,
@@ -40,9 +42,11 @@ struct Inputs<'a> {
 
 /// Overwrites the gradient in queries, keys and values, from the forward's output and logarithms
 /// of sums.
+#[allow(clippy::too_many_arguments)]
 pub fn backward(
     layout: &Layout,
     heads: &Heads,
+    rule: &Rule,
     qkv_nc: &Matrix,
     out_nq: &Matrix,
     log_sum_exp: &Matrix,
@@ -59,6 +63,7 @@ pub fn backward(
     let inputs = Inputs {
         layout,
         heads,
+        rule,
         qkv: qkv_nc.view(),
         out: out_nq.view(),
         log_sum_exp: log_sum_exp.view(),
@@ -107,51 +112,31 @@ fn backward_part(inputs: Inputs, part: &mut Part) {
     let Inputs { layout, heads, .. } = inputs;
     let (segments, size) = (layout.segments(), heads.size);
     let own = segments[part.segment].rows();
-    let mut sources: Vec<_> = layout
+    let sources: Vec<_> = layout
         .ancestors(part.segment)
-        .map(|a| segments[a].rows())
+        .chain([part.segment])
         .collect();
-    let above: usize = sources.iter().map(ExactSizeIterator::len).sum();
-    sources.push(own.clone());
+    let rows_of = |source: &usize| segments[*source].length;
+    let above = sources.iter().map(rows_of).sum::<usize>() - own.len();
     let mut grad_keys = vec![0.0; (above + own.len()) * size];
     let mut grad_values = vec![0.0; (above + own.len()) * size];
-    let mut scratch = [Vec::new(), Vec::new()];
+    let mut scratch = Scratch::default();
     for start in own.clone().step_by(QUERY_ROWS) {
         let rows = start..(start + QUERY_ROWS).min(own.end);
         let mut block = Block::new(inputs, part.head, rows.clone());
         let mut at = 0;
-        for source in &sources {
-            let is_own = source.start == own.start;
-            let keys = if is_own {
-                own.start..rows.end
-            } else {
-                source.clone()
-            };
-            let queries = heads.queries();
-            let sight = if is_own {
-                Sight::Causal {
-                    queries,
-                    last: rows.start - own.start,
-                }
-            } else {
-                Sight::All
-            };
-            let into = at * size..(at + keys.len()) * size;
-            let (grad_keys, grad_values) = (&mut grad_keys[into.clone()], &mut grad_values[into]);
-            block.meet(
-                inputs,
-                part.head,
-                keys,
-                sight,
-                grad_keys,
-                grad_values,
-                &mut scratch,
-            );
-            at += source.len();
+        for &source in &sources {
+            let first = segments[source].start;
+            let here = (part.segment, &rows);
+            let (keys, sight) = inputs.rule.seen(layout, heads, here, source);
+            let into = (at + keys.start - first) * size..(at + keys.end - first) * size;
+            let grads = (&mut grad_keys[into.clone()], &mut grad_values[into]);
+            block.meet(inputs, part.head, keys, sight, grads, &mut scratch);
+            at += segments[source].length;
         }
         let width = part.query.row(0).len();
         for (row, grad) in (rows.start - own.start..).zip(block.grad_query.chunks(width)) {
-            scale(grad, heads.scale(), part.query.row(row));
+            scale(grad, inputs.rule.scale, part.query.row(row));
         }
     }
     for row in 0..own.len() {
@@ -164,6 +149,16 @@ fn backward_part(inputs: Inputs, part: &mut Part) {
     grad_keys.truncate(above * size);
     grad_values.truncate(above * size);
     (part.keys_above, part.values_above) = (grad_keys, grad_values);
+}
+
+/// Blocks of scores: a row a key, a column a query.
+#[derive(Default)]
+struct Scratch {
+    weights: Vec<f32>,
+    /// Gradients in the scores.
+    slopes: Vec<f32>,
+    /// How steep the cap is at each score.
+    bends: Vec<f32>,
 }
 
 /// Adds what each segment left for its ancestors.
@@ -200,7 +195,7 @@ impl Block {
         let (queries, columns) = (heads.queries(), &heads.query_ranges()[head]);
         let query = pack(
             inputs.qkv.block(rows.clone(), columns.clone()),
-            heads.scale(),
+            inputs.rule.scale,
         );
         let grad_out = pack(inputs.grad_out.block(rows.clone(), columns.clone()), 1.0);
         let heads_of = head * queries..(head + 1) * queries;
@@ -221,16 +216,14 @@ impl Block {
     }
 
     /// Adds the gradients that pass between these queries and some keys and values.
-    #[allow(clippy::too_many_arguments)]
     fn meet(
         &mut self,
         inputs: Inputs,
         head: usize,
         rows: Range<usize>,
         sight: Sight,
-        grad_keys: &mut [f32],
-        grad_values: &mut [f32],
-        [weights, slopes]: &mut [Vec<f32>; 2],
+        (grad_keys, grad_values): (&mut [f32], &mut [f32]),
+        scratch: &mut Scratch,
     ) {
         let Inputs { heads, qkv, .. } = inputs;
         let (size, lanes) = (heads.size, self.inner.len());
@@ -238,13 +231,18 @@ impl Block {
         let key_columns = &heads.key_ranges(heads.query_columns())[head];
         let value_columns = &heads.value_ranges(heads.query_columns())[head];
         for keys in key_blocks(rows.len()) {
-            let first = sight.blind(keys.start);
-            let seeing = View::new(&self.query_t, lanes).block(0..size, first..lanes);
-            let grads = View::new(&self.grad_out_t, lanes).block(0..size, first..lanes);
+            let seen_by = sight.lanes(keys.clone());
+            let (first, width) = (seen_by.start, seen_by.len());
+            let seeing = View::new(&self.query_t, lanes).block(0..size, seen_by.clone());
+            let grads = View::new(&self.grad_out_t, lanes).block(0..size, seen_by.clone());
             let at = rows.start + keys.start..rows.start + keys.end;
             let key = qkv.block(at.clone(), key_columns.clone());
             let value = qkv.block(at, value_columns.clone());
-            let width = lanes - first;
+            let Scratch {
+                weights,
+                slopes,
+                bends,
+            } = scratch;
             weights.resize(keys.len() * width, 0.0);
             slopes.resize(keys.len() * width, 0.0);
             multiply_small(
@@ -261,17 +259,26 @@ impl Block {
                 Mode::Write,
                 Source::Cache,
             );
-            let state = (&self.log_sum_exp[first..], &self.inner[first..]);
-            differentiate(weights, slopes, keys.start, sight, first, state);
+            let state = (&self.log_sum_exp[seen_by.clone()], &self.inner[seen_by]);
+            if let Some(cap) = inputs.rule.softcap {
+                bends.resize(weights.len(), 0.0);
+                softcap::bend_with_slopes(weights, bends, cap);
+                differentiate(weights, slopes, keys.start, sight, first, state);
+                softcap::multiply(slopes, bends);
+            } else {
+                differentiate(weights, slopes, keys.start, sight, first, state);
+            }
             let all = 0..keys.len();
-            let weights = View::new(weights, width).block(all.clone(), 0..queries - first);
-            let slopes = View::new(slopes, width).block(all, 0..queries - first);
-            let query = View::new(&self.query[first * size..], size);
-            let grad_out = View::new(&self.grad_out[first * size..], size);
+            let count = width.min(queries - first);
+            let weights = View::new(weights, width).block(all.clone(), 0..count);
+            let slopes = View::new(slopes, width).block(all, 0..count);
+            let here = first * size..(first + count) * size;
+            let query = View::new(&self.query[here.clone()], size);
+            let grad_out = View::new(&self.grad_out[here.clone()], size);
             let into = keys.start * size..keys.end * size;
             let mut grad_key = Target::new(&mut grad_keys[into.clone()], size);
             let mut grad_value = Target::new(&mut grad_values[into], size);
-            let mut grad_query = Target::new(&mut self.grad_query[first * size..], size);
+            let mut grad_query = Target::new(&mut self.grad_query[here], size);
             multiply_small(weights, grad_out, &mut grad_value, Mode::Add, Source::Cache);
             multiply_small(slopes, query, &mut grad_key, Mode::Add, Source::Cache);
             multiply_small(
@@ -300,8 +307,11 @@ vectorised! {
         let lanes = inner.len();
         let rows = weights.chunks_mut(lanes).zip(slopes.chunks_mut(lanes));
         for (key, (weights, slopes)) in rows.enumerate() {
-            let blind = sight.blind(start + key) - first;
-            weights[..blind].fill(f32::NEG_INFINITY);
+            let seeing = sight.lanes(start + key..start + key + 1);
+            weights[..seeing.start - first].fill(f32::NEG_INFINITY);
+            if seeing.end - first < lanes {
+                weights[seeing.end - first..].fill(f32::NEG_INFINITY);
+            }
             let states = log_sum_exp.iter().zip(inner);
             for ((weight, slope), (lse, inner)) in weights.iter_mut().zip(slopes).zip(states) {
                 *weight = exp(*weight - lse);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::softmax::{Sight, Softmax};
-use super::{Heads, pack, transpose};
+use super::{Heads, Rule, pack, transpose};
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::product::{Target, View};
@@ -21,6 +21,18 @@ pub struct RowSpans {
     pub own: Range<usize>,
 }
 
+impl RowSpans {
+    /// The last so many rows.
+    fn last(&self, count: usize) -> RowSpans {
+        let own = self.own.len().min(count);
+        let shared = self.shared.len().min(count - own);
+        RowSpans {
+            shared: self.shared.end - shared..self.shared.end,
+            own: self.own.end - own..self.own.end,
+        }
+    }
+}
+
 /// Writes the keys and values of row `r` to row `at[r]` of the cache,
 /// `[slots, 2 · key_value · size]`.
 pub fn append(heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
@@ -33,10 +45,11 @@ pub fn append(heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
     }
 }
 
-/// `out[r] = softmax(q kᵀ / √size) v` over the cache rows of `spans[r]`; rows with the same
-/// shared span cost least when they are neighbours.
+/// `out[r] = softmax(score(q, k)) v` over the cache rows of `spans[r]`, of which a window leaves
+/// the last; rows with the same shared span cost least when they are neighbours.
 pub fn cached(
     heads: &Heads,
+    rule: &Rule,
     qkv_rc: &Matrix,
     cache: &Matrix,
     spans: &[RowSpans],
@@ -49,6 +62,10 @@ pub fn cached(
         .iter()
         .find(|spans| spans.shared.is_empty() && spans.own.is_empty());
     assert!(blind.is_none(), "a decoded row sees no cache row");
+    let near: Option<Vec<_>> = rule
+        .window
+        .map(|window| spans.iter().map(|spans| spans.last(window)).collect());
+    let spans = near.as_deref().unwrap_or(spans);
     let Device::Cpu(cpu) = qkv_rc.device();
     let groups = groups(spans);
     let columns = heads.query_ranges();
@@ -59,7 +76,7 @@ pub fn cached(
     });
     cpu.threads().for_each(parts, |(rows, head, out)| {
         let query = qkv_rc.view().block(rows.clone(), columns[head].clone());
-        cached_part(heads, head, query, cache.view(), &spans[rows], out);
+        cached_part(heads, rule, head, query, cache.view(), &spans[rows], out);
     });
 }
 
@@ -79,6 +96,7 @@ fn groups(spans: &[RowSpans]) -> Vec<Range<usize>> {
 /// Some rows with the same shared span, for the query heads of one key head.
 fn cached_part(
     heads: &Heads,
+    rule: &Rule,
     head: usize,
     query: View,
     cache: View,
@@ -86,18 +104,19 @@ fn cached_part(
     mut out: Target,
 ) {
     let (queries, size) = (heads.queries(), heads.size);
-    let query = pack(query, heads.scale());
+    let query = pack(query, rule.scale);
     let (key_columns, value_columns) = (&heads.key_ranges(0)[head], &heads.value_ranges(0)[head]);
     let columns = |keys: &Range<usize>| {
         let key = cache.block(keys.clone(), key_columns.clone());
         (key, cache.block(keys.clone(), value_columns.clone()))
     };
-    let mut softmax = Softmax::new(spans.len() * queries, size);
+    let all = spans.len() * queries;
+    let mut softmax = Softmax::new(all, size, rule.softcap);
     if !spans[0].shared.is_empty() {
         let query_t = transpose(&query, size);
         let query_t = View::new(&query_t, query_t.len() / size);
         let (key, value) = columns(&spans[0].shared);
-        softmax.attend(query_t, key, value, Sight::All);
+        softmax.attend(query_t, key, value, Sight::all(all));
     }
     for (row, spans) in spans.iter().enumerate() {
         let heads = row * queries..(row + 1) * queries;

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::softmax::{Sight, Softmax};
-use super::{Heads, Layout, QUERY_ROWS, pack, transpose};
+use super::softmax::Softmax;
+use super::{Heads, Layout, QUERY_ROWS, Rule, pack, transpose};
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::product::{Target, View};
@@ -17,11 +17,12 @@ struct Part<'a> {
     log_sum_exp: Target<'a>,
 }
 
-/// `out = softmax(q kᵀ / √size) v` for every query head, and the logarithm of the sum of
+/// `out = softmax(score(q, k)) v` for every query head, and the logarithm of the sum of
 /// exponentials of each row's scores, `[n, query heads]`.
 pub fn forward(
     layout: &Layout,
     heads: &Heads,
+    rule: &Rule,
     qkv_nc: &Matrix,
     out_nq: &mut Matrix,
     log_sum_exp: &mut Matrix,
@@ -33,7 +34,7 @@ pub fn forward(
     let Device::Cpu(cpu) = qkv_nc.device();
     let parts = parts(layout, heads, out_nq.target(), log_sum_exp.target());
     cpu.threads().for_each(parts.into_iter(), |part| {
-        forward_part(layout, heads, qkv_nc.view(), part);
+        forward_part(layout, heads, rule, qkv_nc.view(), part);
     });
 }
 
@@ -75,31 +76,20 @@ fn parts<'a>(
     parts
 }
 
-fn forward_part(layout: &Layout, heads: &Heads, qkv: View, mut part: Part) {
+fn forward_part(layout: &Layout, heads: &Heads, rule: &Rule, qkv: View, mut part: Part) {
     let (rows, head, queries, size) = (part.rows, part.head, heads.queries(), heads.size);
     let query = qkv.block(rows.clone(), heads.query_ranges()[head].clone());
-    let query_t = transpose(&pack(query, heads.scale()), size);
+    let query_t = transpose(&pack(query, rule.scale), size);
     let query_t = View::new(&query_t, query_t.len() / size);
     let key_columns = &heads.key_ranges(heads.query_columns())[head];
     let value_columns = &heads.value_ranges(heads.query_columns())[head];
-    let mut softmax = Softmax::new(rows.len() * queries, size);
-    let mut attend = |keys: Range<usize>, sight: Sight| {
+    let mut softmax = Softmax::new(rows.len() * queries, size, rule.softcap);
+    for source in layout.ancestors(part.segment).chain([part.segment]) {
+        let (keys, sight) = rule.seen(layout, heads, (part.segment, &rows), source);
         let key = qkv.block(keys.clone(), key_columns.clone());
         let value = qkv.block(keys, value_columns.clone());
         softmax.attend(query_t, key, value, sight);
-    };
-    let segments = layout.segments();
-    for ancestor in layout.ancestors(part.segment) {
-        attend(segments[ancestor].rows(), Sight::All);
     }
-    let start = segments[part.segment].start;
-    attend(
-        start..rows.end,
-        Sight::Causal {
-            queries,
-            last: rows.start - start,
-        },
-    );
     for row in 0..rows.len() {
         let heads = row * queries..(row + 1) * queries;
         softmax.write_values(heads.clone(), part.out.row(row));

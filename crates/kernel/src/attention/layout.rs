@@ -18,6 +18,8 @@ pub struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     segments: Vec<Segment>,
+    /// Of each segment's first row: the number of rows of its ancestors.
+    positions: Vec<usize>,
 }
 
 impl Segment {
@@ -32,6 +34,7 @@ impl Layout {
     /// their children.
     pub fn new(segments: Vec<Segment>) -> Layout {
         let mut row = 0;
+        let mut positions: Vec<usize> = Vec::with_capacity(segments.len());
         for (index, segment) in segments.iter().enumerate() {
             let Segment {
                 start,
@@ -48,8 +51,12 @@ impl Layout {
                 "segment {index} comes before its parent"
             );
             row += length;
+            positions.push(parent.map_or(0, |p| positions[p] + segments[p].length));
         }
-        Layout { segments }
+        Layout {
+            segments,
+            positions,
+        }
     }
 
     /// The segments in row order.
@@ -60,6 +67,11 @@ impl Layout {
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.segments.last().map_or(0, |last| last.rows().end)
+    }
+
+    /// The position of each segment's first row in the sequences that go through it.
+    pub(super) fn positions(&self) -> &[usize] {
+        &self.positions
     }
 
     /// The segments above this one, nearest first.

@@ -5,7 +5,9 @@
 //! which. A prompt shared by a group of completions is one segment and their parent.
 //!
 //! The query heads of one key head are computed together, as rows of one product; softmax runs
-//! over blocks of keys, so that no matrix of all scores exists.
+//! over blocks of keys, so that no matrix of all scores exists. With a window, keys that no row
+//! of a block sees are passed over; distances are those of positions in the tree, so a window
+//! reaches over the end of a prompt.
 //!
 //! # Source
 //! Dao et al., arXiv 2205.14135, algorithms 1 and 4; grouped queries: Ainslie et al., arXiv
@@ -15,12 +17,14 @@ mod backward;
 mod cached;
 mod forward;
 mod layout;
+mod rule;
 mod softmax;
 
 pub use backward::backward;
 pub use cached::{RowSpans, append, cached};
 pub use forward::forward;
 pub use layout::{Layout, Segment};
+pub use rule::Rule;
 
 use std::ops::Range;
 
@@ -60,11 +64,6 @@ impl Heads {
             "{self:?} does not group its query heads"
         );
         self.query / self.key_value
-    }
-
-    /// What query and key products are multiplied by.
-    fn scale(&self) -> f32 {
-        1.0 / (self.size as f32).sqrt()
     }
 
     /// Columns of the query heads of each key head, in a matrix of queries or of outputs.

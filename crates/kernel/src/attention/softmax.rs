@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::matrix::Mode;
 use crate::product::{Target, View};
+use crate::softcap;
 use crate::tile::{Source, dot_rows, multiply_small};
 use crate::vector::{exp, exp_and_sum, max, vectorised};
 
@@ -18,6 +19,7 @@ pub(super) const VECTOR: usize = 16;
 pub(super) struct Softmax {
     queries: usize,
     size: usize,
+    softcap: Option<f32>,
     greatest: Vec<f32>,
     sums: Vec<f32>,
     values: Vec<f32>,
@@ -25,24 +27,46 @@ pub(super) struct Softmax {
     scores: Vec<f32>,
 }
 
-/// Which keys the queries see.
+/// Which keys the queries see. Queries come some heads a row, and a key is seen by a run of rows.
 #[derive(Clone, Copy)]
-pub(super) enum Sight {
-    /// All of them.
-    All,
-    /// Queries come `queries` heads a row; the first row sees the keys up to `last`, each next
-    /// row one more.
-    Causal { queries: usize, last: usize },
+pub(super) struct Sight {
+    heads: usize,
+    rows: usize,
+    /// The first row sees the keys up to this one, each next row one more.
+    last: usize,
+    /// The first key is seen by the rows before this one, each next key by one row more.
+    reach: usize,
 }
 
 impl Sight {
-    /// The number of queries, from the first on, that do not see this key.
-    #[inline]
-    pub(super) fn blind(self, key: usize) -> usize {
-        match self {
-            Sight::All => 0,
-            Sight::Causal { queries, last } => key.saturating_sub(last) * queries,
+    /// Of `rows` rows of `heads` queries: the first row sees the keys up to `last`, and the first
+    /// key, which the first row sees, is seen by the rows before `reach`.
+    pub(super) fn new(heads: usize, rows: usize, last: usize, reach: usize) -> Sight {
+        Sight {
+            heads,
+            rows,
+            last,
+            reach,
         }
+    }
+
+    /// Every query sees every key.
+    pub(super) fn all(queries: usize) -> Sight {
+        Sight::new(1, queries, usize::MAX, usize::MAX)
+    }
+
+    /// The lanes from the first query to the last that sees some of these keys; those that no
+    /// query fills count to the last query.
+    #[inline]
+    pub(super) fn lanes(self, keys: Range<usize>) -> Range<usize> {
+        let first = keys.start.saturating_sub(self.last) * self.heads;
+        let rows = self.reach.saturating_add(keys.end - 1);
+        let end = if rows < self.rows {
+            rows * self.heads
+        } else {
+            lanes(self.rows * self.heads)
+        };
+        first..end
     }
 }
 
@@ -59,12 +83,13 @@ pub(super) fn key_blocks(keys: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 impl Softmax {
-    /// Nothing seen yet, for this many queries of `size` entries.
-    pub(super) fn new(queries: usize, size: usize) -> Softmax {
+    /// Nothing seen yet, for this many queries of `size` entries, their scores capped or not.
+    pub(super) fn new(queries: usize, size: usize, softcap: Option<f32>) -> Softmax {
         let lanes = lanes(queries);
         Softmax {
             queries,
             size,
+            softcap,
             greatest: vec![f32::NEG_INFINITY; lanes],
             sums: vec![0.0; lanes],
             values: vec![0.0; queries * size],
@@ -75,12 +100,14 @@ impl Softmax {
 
     /// Shows keys and values to the queries, which come scaled, as `[size, lanes]`.
     pub(super) fn attend(&mut self, query_t: View, key: View, value: View, sight: Sight) {
-        let (lanes, size) = (self.greatest.len(), self.size);
+        let size = self.size;
         for block in key_blocks(key.rows()) {
-            let first = sight.blind(block.start);
-            let scores = &mut self.scores[..block.len() * (lanes - first)];
-            let mut target = Target::new(scores, lanes - first);
-            let query_t = query_t.block(0..size, first..lanes);
+            let seeing = sight.lanes(block.clone());
+            let queries = seeing.start..seeing.end.min(self.queries);
+            let values = queries.start * size..queries.end * size;
+            let scores = &mut self.scores[..block.len() * seeing.len()];
+            let mut target = Target::new(scores, seeing.len());
+            let query_t = query_t.block(0..size, seeing.clone());
             multiply_small(
                 key.block(block.clone(), 0..size),
                 query_t,
@@ -88,17 +115,20 @@ impl Softmax {
                 Mode::Write,
                 Source::Cache,
             );
+            if let Some(cap) = self.softcap {
+                softcap::bend(scores, cap);
+            }
             let state = State {
-                greatest: &mut self.greatest[first..],
-                sums: &mut self.sums[first..],
-                shrinks: &mut self.shrinks[first..],
-                values: &mut self.values[first * size..],
+                greatest: &mut self.greatest[seeing.clone()],
+                sums: &mut self.sums[seeing.clone()],
+                shrinks: &mut self.shrinks[seeing.clone()],
+                values: &mut self.values[values.clone()],
                 size,
             };
-            accumulate(scores, block.start, sight, first, state);
-            let weights = View::new(scores, lanes - first).transposed();
-            let weights = weights.block(0..self.queries - first, 0..block.len());
-            let mut values = Target::new(&mut self.values[first * size..], size);
+            accumulate(scores, block.start, sight, seeing.start, state);
+            let weights = View::new(scores, seeing.len()).transposed();
+            let weights = weights.block(0..queries.len(), 0..block.len());
+            let mut values = Target::new(&mut self.values[values], size);
             multiply_small(
                 weights,
                 value.block(block, 0..size),
@@ -127,6 +157,9 @@ impl Softmax {
             let scores = &mut self.scores[row * keys..][..keys];
             let values = &mut self.values[at * self.size..][..self.size];
             dot_rows(query.row(row), key, scores);
+            if let Some(cap) = self.softcap {
+                softcap::bend(scores, cap);
+            }
             accumulate_row(scores, &mut self.greatest[at], &mut self.sums[at], values);
         }
         let values = &mut self.values[queries.start * self.size..queries.end * self.size];
@@ -171,7 +204,11 @@ vectorised! {
         let lanes = greatest.len();
         shrinks.copy_from_slice(greatest);
         for (key, scores) in scores.chunks_mut(lanes).enumerate() {
-            scores[..sight.blind(start + key) - first].fill(f32::NEG_INFINITY);
+            let seeing = sight.lanes(start + key..start + key + 1);
+            scores[..seeing.start - first].fill(f32::NEG_INFINITY);
+            if seeing.end - first < lanes {
+                scores[seeing.end - first..].fill(f32::NEG_INFINITY);
+            }
             for (greatest, score) in greatest.iter_mut().zip(scores) {
                 *greatest = if *score > *greatest { *score } else { *greatest };
             }

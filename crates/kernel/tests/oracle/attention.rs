@@ -1,6 +1,6 @@
 //! Attention over a tree of segments.
 
-use kernel::attention::{self, Heads, Layout, Segment};
+use kernel::attention::{self, Heads, Layout, Rule, Segment};
 use kernel::{Device, Matrix};
 
 use crate::check::{assert_close, assert_gradient, cases, device, hashed, weigh, wide};
@@ -24,21 +24,22 @@ pub(crate) fn run(
     device: &Device,
     layout: &Layout,
     heads: &Heads,
+    rule: &Rule,
     qkv: &Matrix,
     grad_out: &Matrix,
 ) -> [Matrix; 3] {
     let n = qkv.rows();
     let mut out = device.zeros(n, heads.query * heads.size);
     let mut sums = device.zeros(n, heads.query);
-    attention::forward(layout, heads, qkv, &mut out, &mut sums);
+    attention::forward(layout, heads, rule, qkv, &mut out, &mut sums);
     let mut grad = device.zeros(n, qkv.columns());
     grad.fill(3.0);
-    attention::backward(layout, heads, qkv, &out, &sums, grad_out, &mut grad);
+    attention::backward(layout, heads, rule, qkv, &out, &sums, grad_out, &mut grad);
     [out, sums, grad]
 }
 
 /// Attention row by row, by its definition.
-fn definition(layout: &Layout, heads: &Heads, qkv: &[f64]) -> Vec<f64> {
+fn definition(layout: &Layout, heads: &Heads, rule: &Rule, qkv: &[f64]) -> Vec<f64> {
     let (size, width) = (heads.size, heads.columns());
     let segments = layout.segments();
     let mut out = Vec::new();
@@ -46,18 +47,25 @@ fn definition(layout: &Layout, heads: &Heads, qkv: &[f64]) -> Vec<f64> {
         let mut above = Vec::new();
         let mut parent = segment.parent;
         while let Some(index) = parent {
-            above.extend(segments[index].rows());
+            above.splice(0..0, segments[index].rows());
             parent = segments[index].parent;
         }
         for row in segment.rows() {
-            let seen: Vec<usize> = above.iter().copied().chain(segment.start..=row).collect();
+            let before: Vec<usize> = above.iter().copied().chain(segment.start..=row).collect();
+            let window = rule.window.unwrap_or(usize::MAX).min(before.len());
+            let seen = &before[before.len() - window..];
             for head in 0..heads.query {
                 let key = (heads.query + head * heads.key_value / heads.query) * size;
                 let value = key + heads.key_value * size;
                 let query = &qkv[row * width + head * size..][..size];
                 let score = |at: &usize| {
                     let key = &qkv[at * width + key..][..size];
-                    query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>() / (size as f64).sqrt()
+                    let product: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
+                    let score = product * f64::from(rule.scale);
+                    match rule.softcap.map(f64::from) {
+                        Some(cap) => cap * (score / cap).tanh(),
+                        None => score,
+                    }
                 };
                 let weights: Vec<f64> = seen.iter().map(|at| score(at).exp()).collect();
                 let total: f64 = weights.iter().sum();
@@ -93,11 +101,29 @@ fn values_and_gradients_equal_those_of_torch() {
         let layout = layout(&segments);
         let qkv = hashed(1, layout.rows(), heads.columns(), 2.0);
         let grad_out = hashed(2, layout.rows(), query * size, 1.0);
-        let [out, sums, grad] = run(&device(), &layout, &heads, &qkv, &grad_out);
+        let rule = Rule {
+            scale: case.values("scale")[0] as f32,
+            softcap: case.values("softcap").first().map(|cap| *cap as f32),
+            window: case.values("window").first().map(|window| *window as usize),
+        };
+        let [out, sums, grad] = run(&device(), &layout, &heads, &rule, &qkv, &grad_out);
         case.expect("out", &out, 2e-6);
         case.expect("log_sum_exp", &sums, 2e-6);
         case.expect("grad_qkv", &grad, 5e-6);
     }
+}
+
+/// Without and with a cap; windows shorter and longer than a block of keys and of queries.
+pub(crate) fn rules(heads: &Heads) -> Vec<Rule> {
+    let plain = Rule::plain(heads);
+    let bent = Rule {
+        scale: 0.7,
+        softcap: Some(0.8),
+        window: None,
+    };
+    let windows = [1, 5, 32, 50, 100].map(Some);
+    let within = |rule: Rule| windows.map(|window| Rule { window, ..rule });
+    [vec![plain, bent], within(plain).into(), within(bent).into()].concat()
 }
 
 #[test]
@@ -121,16 +147,14 @@ fn segments_longer_than_a_block_equal_the_definition_and_its_finite_differences(
         let layout = layout(&segments);
         let qkv = hashed(1, layout.rows(), heads.columns(), 2.0);
         let grad_out = hashed(2, layout.rows(), 20, 1.0);
-        let [out, _, grad] = run(&device(), &layout, &heads, &qkv, &grad_out);
-        let context = format!("{segments:?}");
-        assert_close(
-            &context,
-            &wide(&out),
-            &definition(&layout, &heads, &wide(&qkv)),
-            2e-6,
-        );
-        let loss = |qkv: &[f64]| weigh(&definition(&layout, &heads, qkv), &grad_out);
-        assert_gradient(&context, loss, &qkv, &grad, 1e-5);
+        for rule in rules(&heads) {
+            let [out, _, grad] = run(&device(), &layout, &heads, &rule, &qkv, &grad_out);
+            let context = format!("{segments:?} by {rule:?}");
+            let defined = |qkv: &[f64]| definition(&layout, &heads, &rule, qkv);
+            assert_close(&context, &wide(&out), &defined(&wide(&qkv)), 2e-6);
+            let loss = |qkv: &[f64]| weigh(&defined(qkv), &grad_out);
+            assert_gradient(&context, loss, &qkv, &grad, 1e-5);
+        }
     }
 }
 
@@ -161,36 +185,36 @@ fn a_shared_prompt_gives_what_each_completion_gives_with_a_prompt_of_its_own() {
     let mut grad_out = hashed(2, 203, 48, 1.0);
     // The prompt's own outputs have no gradient, so that separate prompts do not count it often.
     grad_out.copy_rows(0, &device().zeros(90, 48), 0..90);
-    let [out, sums, grad] = run(&device(), &layout(&segments), &heads, &qkv, &grad_out);
-    let mut prompt_grad = vec![0.0; 90 * heads.columns()];
-    for completion in completions {
-        let rows = [prompt.clone(), completion.clone()];
-        let apart = layout(&[(90 + completion.len(), None)]);
-        let [own_out, own_sums, own_grad] = run(
-            &device(),
-            &apart,
-            &heads,
-            &pick(&qkv, &rows),
-            &pick(&grad_out, &rows),
-        );
-        let after = 90..90 + completion.len();
-        for (shared, own, tolerance) in [
-            (&out, &own_out, 2e-6),
-            (&sums, &own_sums, 2e-6),
-            (&grad, &own_grad, 1e-5),
-        ] {
-            let shared = pick(shared, std::slice::from_ref(&completion));
-            let own = pick(own, std::slice::from_ref(&after));
-            assert_close("completion", &wide(&shared), &wide(&own), tolerance);
+    for rule in rules(&heads) {
+        let run = |layout: &Layout, qkv: &Matrix, grad_out: &Matrix| {
+            run(&device(), layout, &heads, &rule, qkv, grad_out)
+        };
+        let [out, sums, grad] = run(&layout(&segments), &qkv, &grad_out);
+        let mut prompt_grad = vec![0.0; 90 * heads.columns()];
+        for completion in &completions {
+            let rows = [prompt.clone(), completion.clone()];
+            let apart = layout(&[(90 + completion.len(), None)]);
+            let [own_out, own_sums, own_grad] =
+                run(&apart, &pick(&qkv, &rows), &pick(&grad_out, &rows));
+            let after = 90..90 + completion.len();
+            for (shared, own, tolerance) in [
+                (&out, &own_out, 2e-6),
+                (&sums, &own_sums, 2e-6),
+                (&grad, &own_grad, 1e-5),
+            ] {
+                let shared = pick(shared, std::slice::from_ref(completion));
+                let own = pick(own, std::slice::from_ref(&after));
+                assert_close("completion", &wide(&shared), &wide(&own), tolerance);
+            }
+            let own = wide(&own_grad);
+            prompt_grad
+                .iter_mut()
+                .zip(own)
+                .for_each(|(sum, grad)| *sum += grad);
         }
-        let own = wide(&own_grad);
-        prompt_grad
-            .iter_mut()
-            .zip(own)
-            .for_each(|(sum, grad)| *sum += grad);
+        let shared = pick(&grad, std::slice::from_ref(&prompt));
+        assert_close("prompt", &wide(&shared), &prompt_grad, 1e-5);
     }
-    let shared = pick(&grad, std::slice::from_ref(&prompt));
-    assert_close("prompt", &wide(&shared), &prompt_grad, 1e-5);
 }
 
 #[test]
@@ -202,7 +226,8 @@ fn scores_of_thousands_neither_overflow_nor_vanish() {
     };
     let qkv = hashed(1, 150, heads.columns(), 256.0);
     let grad_out = hashed(2, 150, 4, 1.0);
-    let [out, sums, grad] = run(&device(), &layout(&[(150, None)]), &heads, &qkv, &grad_out);
+    let (rule, layout) = (Rule::plain(&heads), layout(&[(150, None)]));
+    let [out, sums, grad] = run(&device(), &layout, &heads, &rule, &qkv, &grad_out);
     for matrix in [&out, &sums, &grad] {
         assert!(kernel::norm::is_finite(matrix), "{matrix:?} is not finite");
     }

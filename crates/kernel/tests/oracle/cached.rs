@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use kernel::attention::{self, Heads, RowSpans};
+use kernel::attention::{self, Heads, RowSpans, Rule};
 use kernel::{Device, Matrix};
 
-use crate::attention::{layout, run};
+use crate::attention::{layout, rules, run};
 use crate::check::{assert_close, device, hashed, hashed_on, wide};
 
 const HEADS: Heads = Heads {
@@ -25,41 +25,42 @@ fn rows(matrix: &Matrix, range: Range<usize>) -> Matrix {
 fn decoding_a_sequence_token_by_token_equals_attention_over_all_of_it() {
     let n = 160;
     let qkv = hashed(1, n, HEADS.columns(), 2.0);
-    let [whole, _, _] = run(
-        &device(),
-        &layout(&[(n, None)]),
-        &HEADS,
-        &qkv,
-        &hashed(2, n, 48, 1.0),
-    );
-    let mut cache = device().zeros(n + 5, 2 * 2 * 8);
-    let mut out = device().zeros(1, 48);
-    for row in 0..n {
-        let step = rows(&qkv, row..row + 1);
-        attention::append(&HEADS, &step, &mut cache, &[row as u32 + 5]);
-        let spans = [RowSpans {
-            shared: 0..0,
-            own: 5..row + 6,
-        }];
-        attention::cached(&HEADS, &step, &cache, &spans, &mut out);
-        assert_close(
-            &format!("row {row}"),
-            &wide(&out),
-            &wide(&rows(&whole, row..row + 1)),
-            2e-6,
+    for rule in rules(&HEADS) {
+        let grad_out = hashed(2, n, 48, 1.0);
+        let [whole, _, _] = run(
+            &device(),
+            &layout(&[(n, None)]),
+            &HEADS,
+            &rule,
+            &qkv,
+            &grad_out,
         );
+        let mut cache = device().zeros(n + 5, 2 * 2 * 8);
+        let mut out = device().zeros(1, 48);
+        for row in 0..n {
+            let step = rows(&qkv, row..row + 1);
+            attention::append(&HEADS, &step, &mut cache, &[row as u32 + 5]);
+            let spans = [RowSpans {
+                shared: 0..0,
+                own: 5..row + 6,
+            }];
+            attention::cached(&HEADS, &rule, &step, &cache, &spans, &mut out);
+            let expected = rows(&whole, row..row + 1);
+            let context = format!("row {row} by {rule:?}");
+            assert_close(&context, &wide(&out), &wide(&expected), 2e-6);
+        }
     }
 }
 
 /// A prompt of 37 rows with 11 completions, and one sequence apart; the last row of each.
-fn decode_groups(device: &Device) -> (Matrix, Matrix) {
+fn decode_groups(device: &Device, rule: &Rule) -> (Matrix, Matrix) {
     let mut segments = vec![(37, None)];
     segments.extend((0..11).map(|i| (3 + i, Some(0))));
     segments.push((20, None));
     let layout = layout(&segments);
     let qkv = hashed_on(device, 1, layout.rows(), HEADS.columns(), 2.0);
     let grad_out = device.zeros(layout.rows(), 48);
-    let [whole, _, _] = run(device, &layout, &HEADS, &qkv, &grad_out);
+    let [whole, _, _] = run(device, &layout, &HEADS, rule, &qkv, &grad_out);
     let mut cache = device.zeros(layout.rows(), 2 * 2 * 8);
     let at: Vec<u32> = (0..layout.rows() as u32).collect();
     attention::append(&HEADS, &qkv, &mut cache, &at);
@@ -77,14 +78,16 @@ fn decode_groups(device: &Device) -> (Matrix, Matrix) {
         expected.copy_rows(index, &whole, row..row + 1);
     }
     let mut out = device.zeros(decoded.len(), 48);
-    attention::cached(&HEADS, &last, &cache, &spans, &mut out);
+    attention::cached(&HEADS, rule, &last, &cache, &spans, &mut out);
     (out, expected)
 }
 
 #[test]
 fn rows_that_share_a_prompt_see_it_and_their_own_rows_alone() {
-    let (out, expected) = decode_groups(&device());
-    assert_close("out", &wide(&out), &wide(&expected), 2e-6);
+    for rule in rules(&HEADS) {
+        let (out, expected) = decode_groups(&device(), &rule);
+        assert_close(&format!("{rule:?}"), &wide(&out), &wide(&expected), 2e-6);
+    }
 }
 
 #[test]
@@ -92,7 +95,9 @@ fn a_row_without_rows_of_its_own_sees_the_shared_ones_as_its_own() {
     let (qkv, cache) = (hashed(1, 1, HEADS.columns(), 2.0), hashed(2, 50, 32, 2.0));
     let out = |shared, own| {
         let mut out = device().zeros(1, 48);
-        attention::cached(&HEADS, &qkv, &cache, &[RowSpans { shared, own }], &mut out);
+        let rule = Rule::plain(&HEADS);
+        let spans = [RowSpans { shared, own }];
+        attention::cached(&HEADS, &rule, &qkv, &cache, &spans, &mut out);
         wide(&out)
     };
     assert_close("out", &out(3..45, 0..0), &out(0..0, 3..45), 2e-6);
@@ -100,8 +105,10 @@ fn a_row_without_rows_of_its_own_sees_the_shared_ones_as_its_own() {
 
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
-    let one = decode_groups(&Device::cpu(Some(1))).0.to_vec();
-    assert_eq!(one, decode_groups(&Device::cpu(Some(3))).0.to_vec());
+    for rule in rules(&HEADS) {
+        let on = |threads| decode_groups(&Device::cpu(Some(threads)), &rule).0.to_vec();
+        assert_eq!(on(1), on(3), "{rule:?}");
+    }
 }
 
 #[test]
@@ -112,5 +119,13 @@ fn a_row_that_sees_nothing_asserts() {
         shared: 2..2,
         own: 0..0,
     }];
-    attention::cached(&HEADS, &qkv, &cache, &spans, &mut device().zeros(1, 48));
+    let rule = Rule::plain(&HEADS);
+    attention::cached(
+        &HEADS,
+        &rule,
+        &qkv,
+        &cache,
+        &spans,
+        &mut device().zeros(1, 48),
+    );
 }

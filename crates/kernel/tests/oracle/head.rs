@@ -1,6 +1,6 @@
 //! Log-probabilities without logits.
 
-use kernel::head;
+use kernel::head::{self, Settings};
 
 use crate::check::{assert_close, assert_gradient, cases, device, hashed, weigh, wide};
 
@@ -12,10 +12,13 @@ fn widen(values: &[f32]) -> Vec<f64> {
 fn scores_and_gradients_equal_those_of_torch() {
     for case in cases(include_str!("fixtures/head.json")) {
         let [m, d, v] = case.counts("shape");
-        let inverse_temperature = case.values("inverse_temperature")[0] as f32;
+        let settings = Settings {
+            inverse_temperature: case.values("inverse_temperature")[0] as f32,
+            softcap: case.values("softcap").first().map(|cap| *cap as f32),
+        };
         let targets: Vec<u32> = case.values("targets").iter().map(|x| *x as u32).collect();
         let (hidden, weight) = (hashed(1, m, d, 2.0), hashed(2, d, v, 2.0));
-        let scores = head::forward(&hidden, &weight, &targets, inverse_temperature);
+        let scores = head::forward(&hidden, &weight, &targets, settings);
         assert_close(
             "logprobs",
             &widen(&scores.logprobs_m),
@@ -35,7 +38,7 @@ fn scores_and_gradients_equal_those_of_torch() {
             &hidden,
             &weight,
             &targets,
-            inverse_temperature,
+            settings,
             sums,
             &grad,
             &mut grad_hidden,
@@ -47,7 +50,12 @@ fn scores_and_gradients_equal_those_of_torch() {
 }
 
 /// The log-probabilities of the targets.
-fn definition(hidden: &[f64], weight: &[f64], targets: &[u32], by: f64) -> Vec<f64> {
+fn definition(hidden: &[f64], weight: &[f64], targets: &[u32], settings: Settings) -> Vec<f64> {
+    let by = f64::from(settings.inverse_temperature);
+    let cap = |x: f64| match settings.softcap.map(f64::from) {
+        Some(cap) => cap * (x / cap).tanh(),
+        None => x,
+    };
     let d = hidden.len() / targets.len();
     let v = weight.len() / d;
     let row = |(hidden, target): (&[f64], &u32)| {
@@ -56,8 +64,9 @@ fn definition(hidden: &[f64], weight: &[f64], targets: &[u32], by: f64) -> Vec<f
             logits
                 .iter_mut()
                 .zip(weight)
-                .for_each(|(logit, w)| *logit += by * x * w);
+                .for_each(|(logit, w)| *logit += x * w);
         }
+        let logits: Vec<f64> = logits.into_iter().map(|logit| by * cap(logit)).collect();
         logits[*target as usize] - logits.iter().map(|x| x.exp()).sum::<f64>().ln()
     };
     hidden.chunks(d).zip(targets).map(row).collect()
@@ -65,52 +74,52 @@ fn definition(hidden: &[f64], weight: &[f64], targets: &[u32], by: f64) -> Vec<f
 
 #[test]
 fn a_vocabulary_of_several_chunks_equals_the_definition_and_its_finite_differences() {
-    let (m, d, v, by) = (70, 6, 5001, 1.25);
+    let (m, d, v) = (70, 6, 5001);
     let (hidden, weight) = (hashed(1, m, d, 1.0), hashed(2, d, v, 1.0));
-    let targets: Vec<u32> = (0..m as u32).map(|i| i * 997 % v as u32).collect();
-    let scores = head::forward(&hidden, &weight, &targets, by);
     let (hidden_wide, weight_wide) = (wide(&hidden), wide(&weight));
-    let expected = definition(&hidden_wide, &weight_wide, &targets, f64::from(by));
-    assert_close("logprobs", &widen(&scores.logprobs_m), &expected, 1e-6);
+    let targets: Vec<u32> = (0..m as u32).map(|i| i * 997 % v as u32).collect();
     let grad = hashed(3, 1, m, 1.0);
-    let (mut grad_hidden, mut grad_weight) = (device().zeros(m, d), device().zeros(d, v));
-    head::backward(
-        &hidden,
-        &weight,
-        &targets,
-        by,
-        &scores.log_sum_exp_m,
-        &grad.to_vec(),
-        &mut grad_hidden,
-        Some(&mut grad_weight),
-    );
-    let loss = |hidden: &[f64], weight: &[f64]| {
-        weigh(&definition(hidden, weight, &targets, f64::from(by)), &grad)
-    };
-    assert_gradient(
-        "hidden",
-        |x| loss(x, &weight_wide),
-        &hidden,
-        &grad_hidden,
-        1e-5,
-    );
-    assert_gradient(
-        "weight",
-        |w| loss(&hidden_wide, w),
-        &weight,
-        &grad_weight,
-        1e-5,
-    );
+    for softcap in [None, Some(1.5)] {
+        let settings = Settings {
+            inverse_temperature: 1.25,
+            softcap,
+        };
+        let scores = head::forward(&hidden, &weight, &targets, settings);
+        let expected = definition(&hidden_wide, &weight_wide, &targets, settings);
+        assert_close("logprobs", &widen(&scores.logprobs_m), &expected, 1e-6);
+        let (mut grad_hidden, mut grad_weight) = (device().zeros(m, d), device().zeros(d, v));
+        head::backward(
+            &hidden,
+            &weight,
+            &targets,
+            settings,
+            &scores.log_sum_exp_m,
+            &grad.to_vec(),
+            &mut grad_hidden,
+            Some(&mut grad_weight),
+        );
+        let loss = |hidden: &[f64], weight: &[f64]| {
+            weigh(&definition(hidden, weight, &targets, settings), &grad)
+        };
+        let in_hidden = |x: &[f64]| loss(x, &weight_wide);
+        assert_gradient("hidden", in_hidden, &hidden, &grad_hidden, 1e-5);
+        let in_weight = |w: &[f64]| loss(&hidden_wide, w);
+        assert_gradient("weight", in_weight, &weight, &grad_weight, 1e-5);
+    }
 }
 
 #[test]
 fn logits_of_thousands_keep_a_finite_score() {
     let (hidden, weight) = (hashed(1, 3, 4, 64.0), hashed(2, 4, 2000, 64.0));
-    let scores = head::forward(&hidden, &weight, &[0, 1500, 1999], 1.0);
+    let settings = Settings {
+        inverse_temperature: 1.0,
+        softcap: None,
+    };
+    let scores = head::forward(&hidden, &weight, &[0, 1500, 1999], settings);
     assert!(
         scores.logprobs_m.iter().all(|x| x.is_finite() && *x <= 0.0),
         "{scores:?}"
     );
-    let nothing = head::forward(&device().zeros(0, 4), &weight, &[], 1.0);
+    let nothing = head::forward(&device().zeros(0, 4), &weight, &[], settings);
     assert!(nothing.logprobs_m.is_empty());
 }

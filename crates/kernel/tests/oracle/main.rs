@@ -4,6 +4,7 @@
 mod attention;
 mod cached;
 mod check;
+mod glu;
 mod head;
 mod linear;
 mod low_rank;
@@ -12,5 +13,5 @@ mod optimizer;
 mod rope;
 mod rows;
 mod sample;
-mod swiglu;
+mod softcap;
 mod threads;

@@ -1,8 +1,16 @@
 //! Normalisation of rows and of heads, and the norms of a matrix.
 
-use kernel::{head_norm, norm, rms_norm};
+use kernel::{Norm, head_norm, norm, rms_norm};
 
 use crate::check::{assert_close, assert_gradient, cases, device, hashed, weigh, wide};
+
+/// A norm whose weights are factors.
+fn plain(epsilon: f32) -> Norm {
+    Norm {
+        epsilon,
+        offset: 0.0,
+    }
+}
 
 #[test]
 fn values_and_gradients_of_rows_equal_those_of_torch() {
@@ -11,19 +19,23 @@ fn values_and_gradients_of_rows_equal_those_of_torch() {
             continue;
         }
         let [n, d] = case.counts("shape");
-        let epsilon = case.values("epsilon")[0] as f32;
+        let rule = Norm {
+            epsilon: case.values("epsilon")[0] as f32,
+            offset: f32::from(case.name == "offset"),
+        };
         let (x, weight, grad_y) = (
             hashed(1, n, d, 1.0),
             hashed(2, 1, d, 1.0),
             hashed(3, n, d, 1.0),
         );
         let (mut y, mut inverse) = (device().zeros(n, d), device().zeros(n, 1));
-        rms_norm::forward(&x, &weight, epsilon, &mut y, &mut inverse);
+        rms_norm::forward(&x, &weight, rule, &mut y, &mut inverse);
         case.expect("y", &y, 1e-6);
         let (mut grad_x, mut grad_weight) = (device().zeros(n, d), device().zeros(1, d));
         rms_norm::backward(
             &x,
             &weight,
+            rule,
             &inverse,
             &grad_y,
             &mut grad_x,
@@ -43,7 +55,14 @@ fn values_and_gradients_of_heads_equal_those_of_torch_and_leave_other_columns() 
     let (x, weight) = (hashed(1, n, width, 1.0), hashed(2, 1, size, 1.0));
     let (mut y, mut inverse) = (device().zeros(n, width), device().zeros(n, heads));
     y.fill(7.0);
-    head_norm::forward(&x, columns.clone(), &weight, 1e-6, &mut y, &mut inverse);
+    head_norm::forward(
+        &x,
+        columns.clone(),
+        &weight,
+        plain(1e-6),
+        &mut y,
+        &mut inverse,
+    );
     let (inside, outside) = split(&wide(&y), width, &columns);
     assert_close("y", &inside, &case.values("y"), 1e-6);
     assert!(
@@ -58,6 +77,7 @@ fn values_and_gradients_of_heads_equal_those_of_torch_and_leave_other_columns() 
         &x,
         columns.clone(),
         &weight,
+        plain(1e-6),
         &inverse,
         &grad_y,
         &mut grad_x,
@@ -88,18 +108,23 @@ fn split(values: &[f64], width: usize, columns: &std::ops::Range<usize>) -> (Vec
 
 #[test]
 fn gradients_agree_with_finite_differences_over_many_blocks_of_rows() {
-    let (n, d, epsilon) = (150, 24, 1e-3);
+    let (n, d) = (150, 24);
+    let rule = Norm {
+        epsilon: 1e-3,
+        offset: 1.0,
+    };
     let (x, weight, grad_y) = (
         hashed(1, n, d, 1.0),
         hashed(2, 1, d, 1.0),
         hashed(3, n, d, 1.0),
     );
     let (mut y, mut inverse) = (device().zeros(n, d), device().zeros(n, 1));
-    rms_norm::forward(&x, &weight, epsilon, &mut y, &mut inverse);
+    rms_norm::forward(&x, &weight, rule, &mut y, &mut inverse);
     let (mut grad_x, mut grad_weight) = (device().zeros(n, d), device().zeros(1, d));
     rms_norm::backward(
         &x,
         &weight,
+        rule,
         &inverse,
         &grad_y,
         &mut grad_x,
@@ -108,10 +133,10 @@ fn gradients_agree_with_finite_differences_over_many_blocks_of_rows() {
     let loss = |x: &[f64], weight: &[f64]| {
         let row = |x: &[f64]| {
             let mean = x.iter().map(|x| x * x).sum::<f64>() / d as f64;
-            let inverse = 1.0 / (mean + f64::from(epsilon)).sqrt();
+            let inverse = 1.0 / (mean + f64::from(rule.epsilon)).sqrt();
             x.iter()
                 .zip(weight)
-                .map(|(x, w)| x * inverse * w)
+                .map(|(x, w)| x * inverse * (1.0 + w))
                 .collect::<Vec<_>>()
         };
         weigh(&x.chunks(d).flat_map(row).collect::<Vec<_>>(), &grad_y)
@@ -135,13 +160,24 @@ fn backward_adds_to_the_gradient_in_the_rows() {
         hashed(3, 4, 9, 1.0),
     );
     let (mut y, mut inverse) = (device().zeros(4, 9), device().zeros(4, 1));
-    rms_norm::forward(&x, &weight, 1e-5, &mut y, &mut inverse);
+    rms_norm::forward(&x, &weight, plain(1e-5), &mut y, &mut inverse);
     let (mut once, mut twice) = (device().zeros(4, 9), device().zeros(4, 9));
     let mut grad_weight = device().zeros(1, 9);
-    rms_norm::backward(&x, &weight, &inverse, &grad_y, &mut once, &mut grad_weight);
-    for _ in 0..2 {
-        rms_norm::backward(&x, &weight, &inverse, &grad_y, &mut twice, &mut grad_weight);
-    }
+    let mut add_to = |grad_x: &mut _| {
+        let rule = plain(1e-5);
+        rms_norm::backward(
+            &x,
+            &weight,
+            rule,
+            &inverse,
+            &grad_y,
+            grad_x,
+            &mut grad_weight,
+        );
+    };
+    add_to(&mut once);
+    add_to(&mut twice);
+    add_to(&mut twice);
     let doubled: Vec<f64> = wide(&once).iter().map(|x| 2.0 * x).collect();
     assert_close("grad_x", &wide(&twice), &doubled, 1e-6);
 }

@@ -11,7 +11,8 @@ fn rotated_heads_equal_those_of_transformers() {
         let positions: Vec<u32> = case.values("positions").iter().map(|x| *x as u32).collect();
         let frequencies = case.values("inverse_frequencies");
         let frequencies: Vec<f32> = frequencies.iter().map(|x| *x as f32).collect();
-        let table = Table::new(&device(), &frequencies, 1.0, 131_072);
+        let scale = case.values("scale")[0] as f32;
+        let table = Table::new(&device(), size, &frequencies, scale, 131_072);
         let mut x = hashed(1, n, heads * size, 1.0);
         rope::rotate(
             &table,
@@ -26,7 +27,7 @@ fn rotated_heads_equal_those_of_transformers() {
 
 #[test]
 fn rotating_back_restores_the_heads_and_leaves_other_columns_alone() {
-    let table = Table::new(&device(), &[1.0, 0.1, 0.01], 1.0, 64);
+    let table = Table::new(&device(), 6, &[1.0, 0.1, 0.01], 1.0, 64);
     let positions: Vec<u32> = (0..40).map(|i| i * 7 % 64).collect();
     let before = hashed(1, 40, 20, 1.0);
     let mut x = before.clone();
@@ -40,7 +41,7 @@ fn rotating_back_restores_the_heads_and_leaves_other_columns_alone() {
 
 #[test]
 fn products_of_two_rotated_heads_depend_on_their_distance_alone() {
-    let table = Table::new(&device(), &[1.0, 0.3, 0.05, 0.004], 1.0, 200);
+    let table = Table::new(&device(), 8, &[1.0, 0.3, 0.05, 0.004], 1.0, 200);
     let product = |positions: [u32; 2]| {
         let mut x = device().zeros(2, 8);
         x.write(&[hashed(1, 1, 8, 1.0).to_vec(), hashed(2, 1, 8, 1.0).to_vec()].concat());
@@ -59,7 +60,7 @@ fn products_of_two_rotated_heads_depend_on_their_distance_alone() {
 fn the_attention_scale_multiplies_the_rotated_heads() {
     let mut lengths = Vec::new();
     for scale in [1.0, 1.5] {
-        let table = Table::new(&device(), &[1.0, 0.1], scale, 8);
+        let table = Table::new(&device(), 4, &[1.0, 0.1], scale, 8);
         let mut x = hashed(1, 3, 4, 1.0);
         rope::rotate(&table, &[1, 4, 7], &mut x, 0..4, Direction::Forward);
         lengths.push(wide(&x).iter().map(|x| x * x).sum::<f64>().sqrt());
@@ -68,4 +69,36 @@ fn the_attention_scale_multiplies_the_rotated_heads() {
         (lengths[1] / lengths[0] - 1.5).abs() < 1e-6,
         "lengths {lengths:?}"
     );
+}
+
+#[test]
+fn entries_of_a_head_that_do_not_turn_stay() {
+    let table = Table::new(&device(), 10, &[1.0, 0.1, 0.01], 1.0, 8);
+    let before = hashed(1, 5, 20, 1.0);
+    let mut x = before.clone();
+    rope::rotate(&table, &[0, 2, 4, 6, 7], &mut x, 0..20, Direction::Forward);
+    for (row, (turned, before)) in wide(&x)
+        .chunks(10)
+        .zip(wide(&before).chunks(10))
+        .enumerate()
+    {
+        assert_eq!(turned[6..], before[6..], "head {row}");
+        assert!(
+            row < 2 || turned[..6] != before[..6],
+            "head {row} stands still"
+        );
+    }
+}
+
+#[test]
+fn positions_of_a_table_that_follows_come_after_those_of_the_first() {
+    let table = |frequency, positions| Table::new(&device(), 4, &[frequency, 0.1], 1.0, positions);
+    let both = table(1.0, 3).followed_by(&table(0.2, 5));
+    let turned = |table: &Table, position| {
+        let mut x = hashed(1, 1, 4, 1.0);
+        rope::rotate(table, &[position], &mut x, 0..4, Direction::Forward);
+        x.to_vec()
+    };
+    assert_eq!(turned(&both, 2), turned(&table(1.0, 3), 2));
+    assert_eq!(turned(&both, 3 + 4), turned(&table(0.2, 5), 4));
 }

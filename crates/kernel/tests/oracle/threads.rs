@@ -1,10 +1,11 @@
 //! The number of threads changes the time of a result, never its bits.
 
-use kernel::attention::Heads;
+use kernel::attention::{Heads, Rule};
+use kernel::glu::{self, Gate};
 use kernel::rope::{Direction, Table};
-use kernel::{Device, Matrix, Mode};
+use kernel::{Device, Matrix, Mode, Norm};
 use kernel::{
-    adamw, add, embedding, head, head_norm, linear, norm, rms_norm, rope, sample, swiglu,
+    adamw, add, embedding, head, head_norm, linear, norm, rms_norm, rope, sample, scale, softcap,
 };
 
 use crate::attention::{layout, run};
@@ -34,17 +35,30 @@ fn linear_and_norms(device: &Device) -> Vec<Matrix> {
     );
     let (mut normed, mut inverse) = (device.zeros(ROWS, WIDTH), device.zeros(ROWS, 1));
     let scale = hashed(6, 1, WIDTH);
-    rms_norm::forward(&x, &scale, 1e-5, &mut normed, &mut inverse);
+    let rule = Norm {
+        epsilon: 1e-5,
+        offset: 1.0,
+    };
+    rms_norm::forward(&x, &scale, rule, &mut normed, &mut inverse);
     let mut grad_scale = device.zeros(1, WIDTH);
-    rms_norm::backward(&x, &scale, &inverse, &normed, &mut grad_x, &mut grad_scale);
+    rms_norm::backward(
+        &x,
+        &scale,
+        rule,
+        &inverse,
+        &normed,
+        &mut grad_x,
+        &mut grad_scale,
+    );
     let (scale, mut inverse, mut grad_head) =
         (hashed(7, 1, 16), device.zeros(ROWS, 8), device.zeros(1, 16));
-    head_norm::forward(&x, 16..144, &scale, 1e-5, &mut normed, &mut inverse);
+    head_norm::forward(&x, 16..144, &scale, rule, &mut normed, &mut inverse);
     let (at, grad_y) = (16..144, normed.clone());
     head_norm::backward(
         &x,
         at,
         &scale,
+        rule,
         &inverse,
         &grad_y,
         &mut normed,
@@ -73,6 +87,7 @@ fn attention_and_head(device: &Device) -> Vec<Matrix> {
     let mut qkv = hashed_on(device, 1, ROWS, heads.columns(), 2.0);
     let table = Table::new(
         device,
+        16,
         &[1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005],
         1.0,
         ROWS,
@@ -80,20 +95,31 @@ fn attention_and_head(device: &Device) -> Vec<Matrix> {
     let positions: Vec<u32> = (0..ROWS as u32).collect();
     rope::rotate(&table, &positions, &mut qkv, 0..128, Direction::Forward);
     let grad_out = hashed_on(device, 2, ROWS, 96, 1.0);
-    let mut results = Vec::from(run(device, &layout, &heads, &qkv, &grad_out));
+    let plain = Rule::plain(&heads);
+    let bent = Rule {
+        softcap: Some(1.5),
+        window: Some(50),
+        ..plain
+    };
+    let run = |rule| run(device, &layout, &heads, rule, &qkv, &grad_out);
+    let mut results: Vec<_> = [&plain, &bent].into_iter().flat_map(run).collect();
     let (hidden, weight) = (
         hashed_on(device, 3, ROWS, 96, 1.0),
         hashed_on(device, 4, 96, 1500, 1.0),
     );
     let targets: Vec<u32> = positions.iter().map(|i| i * 4).collect();
-    let scores = head::forward(&hidden, &weight, &targets, 0.9);
+    let settings = head::Settings {
+        inverse_temperature: 0.9,
+        softcap: Some(3.0),
+    };
+    let scores = head::forward(&hidden, &weight, &targets, settings);
     let (mut grad_hidden, mut grad_weight) = (device.zeros(ROWS, 96), device.zeros(96, 1500));
     let (sums, grads) = (&scores.log_sum_exp_m, &scores.logprobs_m);
     head::backward(
         &hidden,
         &weight,
         &targets,
-        0.9,
+        settings,
         sums,
         grads,
         &mut grad_hidden,
@@ -111,8 +137,10 @@ fn the_rest(device: &Device) -> Vec<Matrix> {
     let hashed = |seed, rows, columns| hashed_on(device, seed, rows, columns, 1.0);
     let (gate_up, grad_act) = (hashed(1, ROWS, 2 * WIDTH), hashed(2, ROWS, WIDTH));
     let (mut act, mut grad_gate_up) = (device.zeros(ROWS, WIDTH), device.zeros(ROWS, 2 * WIDTH));
-    swiglu::forward(&gate_up, &mut act);
-    swiglu::backward(&gate_up, &grad_act, &mut grad_gate_up);
+    glu::forward(Gate::GeluTanh, &gate_up, &mut act);
+    glu::backward(Gate::GeluTanh, &gate_up, &grad_act, &mut grad_gate_up);
+    softcap::apply(&mut act, 0.5);
+    scale::by(&mut act, 1.7);
     add::into(&grad_act, &mut act);
     let ids: Vec<u32> = (0..ROWS as u32).map(|i| i * i % 200).collect();
     let mut table = hashed(3, WIDTH, 200);

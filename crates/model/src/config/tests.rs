@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use kernel::Device;
+
 use super::*;
+use crate::Transformer;
 
 fn resolve(json: Value) -> Result<Config, ModelError> {
     let Value::Object(json) = json else {
@@ -109,11 +112,8 @@ fn published_configurations_resolve_to_their_published_sizes() {
         assert_eq!(config.family, family, "{folder}");
         assert_eq!(config.parameters(), parameters, "{folder}");
         assert_eq!(config.head_size, head_size, "{folder}");
-        assert!(
-            (config.rope_theta - theta).abs() < 1e-9,
-            "{folder}: {}",
-            config.rope_theta
-        );
+        let found = config.rotations[0].theta;
+        assert!((found - theta).abs() < 1e-9, "{folder}: {found}");
         assert_eq!(config.max_position_embeddings, positions, "{folder}");
         assert_eq!(config.eos_token_ids, end, "{folder}");
         assert!(config.tie_word_embeddings, "{folder}");
@@ -124,15 +124,29 @@ fn published_configurations_resolve_to_their_published_sizes() {
 }
 
 #[test]
-fn a_stretched_rotation_is_refused_by_name() {
+fn the_stretched_rotation_of_llama_3_2_is_read() {
     let Some(config) = open_shared("configs/Llama-3.2-1B") else {
         return;
     };
-    let error = config.expect_err("llama3 scaling").to_string();
-    assert_eq!(
-        error,
-        "config.json: rope_scaling of type llama3 is not supported"
-    );
+    let config = config.expect("llama3 scaling");
+    assert_eq!(config.parameters(), 1_235_814_400);
+    let rotation = &config.rotations[0];
+    let expected = Scaling::Llama3 {
+        factor: 32.0,
+        low: 1.0,
+        high: 4.0,
+        original: 8192,
+    };
+    assert_eq!((rotation.entries, &rotation.scaling), (64, &expected));
+    let frequencies = rotation.inverse_frequencies(false);
+    let plain = |i: i32| 5e5_f64.powf(-f64::from(i) / 32.0);
+    for (i, factor) in [(0, 1.0), (10, 1.0), (20, 32.0), (31, 32.0)] {
+        let found = f64::from(frequencies[i as usize]) * factor / plain(i);
+        assert!(
+            (found - 1.0).abs() < 1e-5,
+            "frequency {i} is {found} of its own"
+        );
+    }
 }
 
 #[test]
@@ -149,12 +163,13 @@ fn what_is_not_computed_is_refused_by_name() {
         (json!({"hidden_act": "gelu"}), "hidden_act gelu is"),
         (json!({"mlp_bias": true}), "mlp_bias true is"),
         (
-            json!({"use_sliding_window": true, "sliding_window": 8}),
-            "use_sliding_window true is",
+            json!({"layer_types": ["full_attention", "chunked_attention", "full_attention"]}),
+            "layer_types chunked_attention is",
         ),
         (
-            json!({"layer_types": ["full_attention", "sliding_attention"]}),
-            "layer_types sliding",
+            json!({"architectures": ["Gemma3ForConditionalGeneration"],
+                "text_config": {"model_type": "gemma3_text"}}),
+            "architecture Gemma3ForConditionalGeneration (it reads more than text; save its",
         ),
         (
             json!({"attention_dropout": 0.1}),
@@ -165,12 +180,12 @@ fn what_is_not_computed_is_refused_by_name() {
             "quantization_config {\"bits\":4} is",
         ),
         (
-            json!({"rope_scaling": {"type": "linear"}}),
-            "rope_scaling of type linear is",
+            json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}}),
+            "rope_scaling of type dynamic is",
         ),
         (
-            json!({"rope_parameters": {"rope_type": "yarn"}}),
-            "rope_parameters of type yarn is",
+            json!({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "mscale": 1.0}}),
+            "mscale 1.0 is",
         ),
         (
             json!({"rope_parameters": {"full": {}}}),
@@ -249,20 +264,51 @@ fn a_mistaken_value_is_named_with_what_was_expected() {
             "torch_dtype is int8, expected float32, bfloat16",
         ),
     ];
+    assert_mistaken(&cases);
+}
+
+#[test]
+fn a_mistaken_layer_or_rotation_is_named_with_what_was_expected() {
+    let cases = [
+        (
+            json!({"num_key_value_heads": null}),
+            "num_key_value_heads is missing, expected a positive integer",
+        ),
+        (
+            json!({"layer_types": ["full_attention"]}),
+            "layer_types is [\"full_attention\"], expected a list of 3 kinds",
+        ),
+        (
+            json!({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}),
+            "sliding_window is missing, expected a positive integer",
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3"}}),
+            "factor is missing, expected a positive number",
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0],
+                "long_factor": [1.0]}}),
+            "short_factor is a list of 1, expected a list of 4 positive numbers",
+        ),
+    ];
+    assert_mistaken(&cases);
+}
+
+#[track_caller]
+fn assert_mistaken(cases: &[(Value, &str)]) {
     for (changes, message) in cases {
-        let error = changed(Family::Qwen3, &changes)
+        let error = changed(Family::Qwen3, changes)
             .expect_err(message)
             .to_string();
-        assert!(
-            error.starts_with(&format!("config.json: {message}")),
-            "{error}"
-        );
+        let expected = format!("config.json: {message}");
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
 
 #[test]
 fn either_spelling_of_the_rotation_gives_the_same_base() {
-    let theta = |changes| changed(Family::Llama, &changes).expect("valid").rope_theta;
+    let theta = |changes| changed(Family::Llama, &changes).expect("valid").rotations[0].theta;
     let new = json!({"rope_theta": null,
         "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}});
     let bases = [theta(json!({"rope_theta": 500_000})), theta(new)];
@@ -327,4 +373,107 @@ fn saving_keeps_unknown_keys_and_says_how_the_weights_are_stored() {
     assert_eq!(reopened.original["_name_or_path"], "x/y");
     assert_eq!(reopened.original["dtype"], "bfloat16");
     assert_eq!(reopened.generation, config.generation);
+}
+
+#[test]
+fn a_fresh_model_of_every_family_is_a_valid_one() {
+    for family in Family::ALL {
+        let config = Config::fresh(&shape(family)).expect("a valid shape");
+        assert_eq!((config.family, config.layer_kinds.len()), (family, 3));
+        assert_eq!(config.context(1), 64, "{family:?}");
+        let model = Transformer::random(config, &Device::cpu(Some(1)), math::Key::new(1));
+        let logits = model.logits(&[1, 2, 3]).expect("finite logits");
+        assert_eq!(logits.len(), 300, "{family:?}");
+    }
+}
+
+/// The window and the rotation of each layer.
+fn kinds(family: Family, changes: &Value) -> Vec<(Option<usize>, Option<usize>)> {
+    let config = changed(family, changes).expect("valid");
+    let kinds = config.layer_kinds.iter();
+    kinds.map(|kind| (kind.window, kind.rotation)).collect()
+}
+
+#[test]
+fn layers_slide_and_turn_as_published_configurations_say() {
+    let whole = (None, Some(0));
+    let near = |window| (Some(window), Some(0));
+    let cases = [
+        (Family::Mistral, json!({"sliding_window": 7}), [near(7); 3]),
+        // `changed` takes a key away where it is null.
+        (
+            Family::Mistral,
+            json!({"sliding_window": null}),
+            [near(4096); 3],
+        ),
+        (
+            Family::Phi3,
+            json!({"sliding_window": 2047}),
+            [near(2047); 3],
+        ),
+        (Family::Phi3, json!({}), [whole; 3]),
+        (
+            Family::Qwen2,
+            json!({"sliding_window": 7, "max_window_layers": 1}),
+            [whole; 3],
+        ),
+        (
+            Family::Qwen2,
+            json!({"use_sliding_window": true, "sliding_window": 7, "max_window_layers": 1}),
+            [whole, near(7), near(7)],
+        ),
+        (
+            Family::SmolLm3,
+            json!({"no_rope_layers": [1, 0, 1]}),
+            [whole, (None, None), whole],
+        ),
+        (
+            Family::SmolLm3,
+            json!({"no_rope_layer_interval": 3}),
+            [whole, whole, (None, None)],
+        ),
+        (
+            Family::Gemma2,
+            json!({"sliding_window": 9}),
+            [near(9), whole, near(9)],
+        ),
+        (
+            Family::Gemma3,
+            json!({"sliding_window": 9, "sliding_window_pattern": 2}),
+            [(Some(9), Some(1)), whole, (Some(9), Some(1))],
+        ),
+    ];
+    for (family, changes, expected) in cases {
+        assert_eq!(kinds(family, &changes), expected, "{family:?}: {changes}");
+    }
+}
+
+#[test]
+fn keys_that_gemma_leaves_out_have_the_values_of_its_class() {
+    let absent = json!({"query_pre_attn_scalar": null, "tie_word_embeddings": null});
+    let config = changed(Family::Gemma2, &absent).expect("valid");
+    assert_eq!(config.attention_softcap, Some(50.0));
+    assert_eq!(config.logit_softcap, Some(30.0));
+    assert!((config.attention_scale - 1.0 / 16.0).abs() < 1e-12);
+    assert!(config.tie_word_embeddings);
+    let older = json!({"rope_theta": 1e6, "rope_local_base_freq": 1e4,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0}});
+    let rotations = changed(Family::Gemma3, &older).expect("valid").rotations;
+    let thetas: Vec<f64> = rotations.iter().map(|rotation| rotation.theta).collect();
+    assert_eq!(thetas, [1e6, 1e4]);
+    assert_eq!(rotations[0].scaling, Scaling::Linear { factor: 8.0 });
+    assert_eq!(rotations[1].scaling, Scaling::None);
+}
+
+#[test]
+fn a_text_ends_on_the_side_of_the_limit_on_which_its_prompt_ends() {
+    let factors = json!({"type": "su", "short_factor": [1, 1, 1, 1], "long_factor": [2, 3, 4, 5]});
+    let changes = json!({"rope_scaling": factors, "original_max_position_embeddings": 16});
+    let config = changed(Family::Phi3, &changes).expect("valid");
+    let found =
+        [1, 16, 17, 60].map(|prompt| (config.context(prompt), config.first_position(prompt)));
+    assert_eq!(found, [(16, 0), (16, 0), (64, 16), (64, 16)]);
+    let model = Transformer::random(config, &Device::cpu(Some(1)), math::Key::new(1));
+    assert!(model.check_length(10, 6).is_ok() && model.check_length(17, 47).is_ok());
+    assert!(model.check_length(10, 7).is_err() && model.check_length(16, 1).is_err());
 }

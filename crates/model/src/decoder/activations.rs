@@ -1,8 +1,9 @@
 //! Buffers of the passes, planned once and reused: they grow to the largest batch and stay.
 
 use kernel::Matrix;
-use kernel::attention::{self, Heads, Layout};
+use kernel::attention::{self, Heads, Layout, Rule};
 
+use super::parameters::Layer;
 use super::{AdapterPass, Parameters};
 
 /// What one layer keeps for its backward pass. Norms and the gated product are rebuilt there from
@@ -19,6 +20,15 @@ pub(crate) struct Activations {
     pub(crate) middle_nd: Matrix,
     pub(crate) mlp_inverse_rms_n1: Matrix,
     pub(crate) gate_up_n2f: Matrix,
+    pub(crate) attention_post: Option<PostNorm>,
+    pub(crate) mlp_post: Option<PostNorm>,
+}
+
+/// What a norm behind attention or behind the MLP keeps.
+#[derive(Debug)]
+pub(crate) struct PostNorm {
+    pub(crate) input_nd: Matrix,
+    pub(crate) inverse_rms_n1: Matrix,
 }
 
 /// What the norms of query and key heads keep.
@@ -39,6 +49,12 @@ impl Activations {
             .layers
             .iter()
             .any(|layer| layer.query_norm_1h.is_some());
+        let post = |normed: fn(&Layer) -> bool| {
+            parameters.layers.iter().any(normed).then(|| PostNorm {
+                input_nd: buffer(width),
+                inverse_rms_n1: buffer(1),
+            })
+        };
         Self {
             input_nd: buffer(width),
             attention_inverse_rms_n1: buffer(1),
@@ -53,13 +69,15 @@ impl Activations {
             middle_nd: buffer(width),
             mlp_inverse_rms_n1: buffer(1),
             gate_up_n2f: buffer(2 * inner),
+            attention_post: post(|layer| layer.attention_post_norm_1d.is_some()),
+            mlp_post: post(|layer| layer.mlp_post_norm_1d.is_some()),
         }
     }
 
     /// Attention of the present queries, keys and values over a tree of segments.
-    pub(crate) fn attend(&mut self, layout: &Layout, heads: &Heads) {
+    pub(crate) fn attend(&mut self, layout: &Layout, heads: &Heads, rule: &Rule) {
         let (out_nq, log_sum_exp_nh) = (&mut self.attended_nq, &mut self.log_sum_exp_nh);
-        attention::forward(layout, heads, &self.qkv_nc, out_nq, log_sum_exp_nh);
+        attention::forward(layout, heads, rule, &self.qkv_nc, out_nq, log_sum_exp_nh);
     }
 
     pub(crate) fn resize(&mut self, rows: usize) {
@@ -70,6 +88,9 @@ impl Activations {
                 &mut norms.key_inverse_rms_nh,
             ]
         });
+        let posts = [&mut self.attention_post, &mut self.mlp_post];
+        let posts = posts.into_iter().flatten();
+        let posts = posts.flat_map(|post| [&mut post.input_nd, &mut post.inverse_rms_n1]);
         let own = [
             &mut self.input_nd,
             &mut self.attention_inverse_rms_n1,
@@ -82,6 +103,7 @@ impl Activations {
         ];
         own.into_iter()
             .chain(norms)
+            .chain(posts)
             .for_each(|matrix| matrix.resize_rows(rows));
     }
 }
@@ -120,6 +142,8 @@ pub(crate) struct Gradients {
     pub(crate) hidden_nd: Matrix,
     /// Gradient in the residual stream; each layer turns that of its output into that of its input.
     pub(crate) stream_nd: Matrix,
+    /// Gradient in what attention or the MLP gave, used where that is normed.
+    pub(crate) part_nd: Matrix,
     pub(crate) normed_nd: Matrix,
     pub(crate) gated_nf: Matrix,
     pub(crate) gate_up_n2f: Matrix,
@@ -136,6 +160,7 @@ impl Gradients {
         Self {
             hidden_nd: device.zeros(0, width),
             stream_nd: device.zeros(0, width),
+            part_nd: device.zeros(0, width),
             normed_nd: device.zeros(0, width),
             gated_nf: device.zeros(0, inner),
             gate_up_n2f: device.zeros(0, 2 * inner),
@@ -149,6 +174,7 @@ impl Gradients {
         for matrix in [
             &mut self.hidden_nd,
             &mut self.stream_nd,
+            &mut self.part_nd,
             &mut self.normed_nd,
             &mut self.gated_nf,
             &mut self.gate_up_n2f,

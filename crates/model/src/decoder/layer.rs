@@ -1,11 +1,15 @@
-//! One decoder layer: attention and gated MLP, each behind a norm and added to the stream.
+//! One decoder layer: attention and gated MLP, each behind a norm and added to the stream; in some
+//! families each is normed once more before it is added.
 
 use kernel::attention::{self, Heads};
+use kernel::glu;
 use kernel::rope::Direction;
-use kernel::{Matrix, Mode, head_norm, rms_norm, rope, swiglu};
+use kernel::{Matrix, Mode, add, head_norm, rms_norm, rope};
 
+use super::activations::PostNorm;
 use super::parameters::Layer;
-use super::{Activations, Decoder, Gradients, Packing, Scratch};
+use super::projection::Projection;
+use super::{Activations, AdapterPass, Decoder, Gradients, LayerFacts, Packing, Scratch};
 
 /// Fills `attended` and `log_sum_exp` of a layer from its `qkv`; told the layer's index.
 pub(crate) type Attend<'a> = dyn FnMut(usize, &mut Activations) + 'a;
@@ -14,7 +18,7 @@ impl Decoder {
     /// Turns the residual stream from the layer's input into its output.
     pub(super) fn layer_forward(
         &self,
-        layer: &Layer,
+        (facts, layer): (LayerFacts, &Layer),
         positions_n: &[u32],
         stream_nd: &mut Matrix,
         saved: &mut Activations,
@@ -25,7 +29,7 @@ impl Decoder {
         rms_norm::forward(
             stream_nd,
             &layer.attention_norm_1d,
-            self.epsilon,
+            self.norm,
             &mut scratch.normed_nd,
             &mut saved.attention_inverse_rms_n1,
         );
@@ -36,27 +40,18 @@ impl Decoder {
             &mut scratch.adapters,
         );
         self.norm_heads(layer, saved);
-        let turned = rotated_columns(&self.heads);
-        rope::rotate(
-            &self.rope,
-            positions_n,
-            &mut saved.qkv_nc,
-            turned,
-            Direction::Forward,
-        );
+        self.turn(facts, positions_n, &mut saved.qkv_nc, Direction::Forward);
         attend(saved);
-        layer.output.forward(
-            &saved.attended_nq,
-            stream_nd,
-            Mode::Add,
-            &mut scratch.adapters,
-        );
+        let weight = layer.attention_post_norm_1d.as_ref();
+        let post = weight.zip(saved.attention_post.as_mut());
+        let used = (&mut scratch.normed_nd, &mut scratch.adapters);
+        self.join(&layer.output, post, &saved.attended_nq, used, stream_nd);
 
         saved.middle_nd.copy_from(stream_nd);
         rms_norm::forward(
             stream_nd,
             &layer.mlp_norm_1d,
-            self.epsilon,
+            self.norm,
             &mut scratch.normed_nd,
             &mut saved.mlp_inverse_rms_n1,
         );
@@ -67,13 +62,79 @@ impl Decoder {
             Mode::Write,
             &mut scratch.adapters,
         );
-        swiglu::forward(gate_up, &mut scratch.gated_nf);
-        layer.down.forward(
-            &scratch.gated_nf,
+        glu::forward(self.gate, gate_up, &mut scratch.gated_nf);
+        let weight = layer.mlp_post_norm_1d.as_ref();
+        let post = weight.zip(saved.mlp_post.as_mut());
+        let Scratch {
+            gated_nf,
+            normed_nd,
+            adapters,
+            ..
+        } = scratch;
+        self.join(
+            &layer.down,
+            post,
+            gated_nf,
+            (normed_nd, adapters),
             stream_nd,
-            Mode::Add,
-            &mut scratch.adapters,
         );
+    }
+
+    /// Turns queries and keys by their positions, or gradients in them back, where the layer does.
+    fn turn(
+        &self,
+        facts: LayerFacts,
+        positions_n: &[u32],
+        qkv_nc: &mut Matrix,
+        direction: Direction,
+    ) {
+        if let Some(index) = facts.rotation {
+            let (table, turned) = (&self.rotations[index], rotated_columns(&self.heads));
+            rope::rotate(table, positions_n, qkv_nc, turned, direction);
+        }
+    }
+
+    /// Adds a map's output to the stream, normed first where there is a weight for that.
+    fn join(
+        &self,
+        map: &Projection,
+        post: Option<(&Matrix, &mut PostNorm)>,
+        input_ni: &Matrix,
+        (normed_nd, adapters): (&mut Matrix, &mut AdapterPass),
+        stream_nd: &mut Matrix,
+    ) {
+        let Some((weight, saved)) = post else {
+            return map.forward(input_ni, stream_nd, Mode::Add, adapters);
+        };
+        map.forward(input_ni, &mut saved.input_nd, Mode::Write, adapters);
+        let inverse_rms = &mut saved.inverse_rms_n1;
+        rms_norm::forward(&saved.input_nd, weight, self.norm, normed_nd, inverse_rms);
+        add::into(normed_nd, stream_nd);
+    }
+
+    /// The gradient in a map's output, from that in the stream which it joined.
+    fn part<'a>(
+        &self,
+        post: Option<((&Matrix, &PostNorm), &mut Matrix)>,
+        grad_stream_nd: &'a Matrix,
+        grad_part_nd: &'a mut Matrix,
+    ) -> &'a Matrix {
+        let Some(((weight, saved), total)) = post else {
+            return grad_stream_nd;
+        };
+        grad_part_nd.fill(0.0);
+        let (input, inverse_rms) = (&saved.input_nd, &saved.inverse_rms_n1);
+        let norm = self.norm;
+        rms_norm::backward(
+            input,
+            weight,
+            norm,
+            inverse_rms,
+            grad_stream_nd,
+            grad_part_nd,
+            total,
+        );
+        grad_part_nd
     }
 
     fn norm_heads(&self, layer: &Layer, saved: &mut Activations) {
@@ -92,7 +153,7 @@ impl Decoder {
             (keys, key_norm, &mut norms.key_inverse_rms_nh),
         ] {
             let out = &mut saved.qkv_nc;
-            head_norm::forward(raw, columns, weight, self.epsilon, out, inverse_rms);
+            head_norm::forward(raw, columns, weight, self.norm, out, inverse_rms);
         }
     }
 
@@ -100,7 +161,7 @@ impl Decoder {
     /// the gradients of the layer's parameters.
     pub(super) fn layer_backward(
         &self,
-        layer: &Layer,
+        (facts, layer): (LayerFacts, &Layer),
         packing: &Packing,
         saved: &Activations,
         scratch: &mut Scratch,
@@ -108,9 +169,13 @@ impl Decoder {
         total: &mut Layer,
     ) {
         self.mlp_backward(layer, saved, scratch, grad, total);
+        let weight = layer.attention_post_norm_1d.as_ref();
+        let post = weight.zip(saved.attention_post.as_ref());
+        let post = post.zip(total.attention_post_norm_1d.as_mut());
+        let given = self.part(post, &grad.stream_nd, &mut grad.part_nd);
         layer.output.backward(
             &saved.attended_nq,
-            &grad.stream_nd,
+            given,
             &mut grad.attended_nq,
             &mut scratch.adapters,
             &mut total.output,
@@ -118,21 +183,15 @@ impl Decoder {
         attention::backward(
             &packing.layout,
             &self.heads,
+            &facts.rule,
             &saved.qkv_nc,
             &saved.attended_nq,
             &saved.log_sum_exp_nh,
             &grad.attended_nq,
             &mut grad.qkv_nc,
         );
-        let turned = rotated_columns(&self.heads);
         let positions_n = &packing.positions_n;
-        rope::rotate(
-            &self.rope,
-            positions_n,
-            &mut grad.qkv_nc,
-            turned,
-            Direction::Backward,
-        );
+        self.turn(facts, positions_n, &mut grad.qkv_nc, Direction::Backward);
         self.norm_heads_backward(layer, saved, grad, total);
 
         self.rebuild_norm(&saved.input_nd, &layer.attention_norm_1d, scratch);
@@ -146,6 +205,7 @@ impl Decoder {
         rms_norm::backward(
             &saved.input_nd,
             &layer.attention_norm_1d,
+            self.norm,
             &saved.attention_inverse_rms_n1,
             &grad.normed_nd,
             &mut grad.stream_nd,
@@ -161,15 +221,20 @@ impl Decoder {
         grad: &mut Gradients,
         total: &mut Layer,
     ) {
-        swiglu::forward(&saved.gate_up_n2f, &mut scratch.gated_nf);
+        glu::forward(self.gate, &saved.gate_up_n2f, &mut scratch.gated_nf);
+        let weight = layer.mlp_post_norm_1d.as_ref();
+        let post = weight.zip(saved.mlp_post.as_ref());
+        let post = post.zip(total.mlp_post_norm_1d.as_mut());
+        let given = self.part(post, &grad.stream_nd, &mut grad.part_nd);
         layer.down.backward(
             &scratch.gated_nf,
-            &grad.stream_nd,
+            given,
             &mut grad.gated_nf,
             &mut scratch.adapters,
             &mut total.down,
         );
-        swiglu::backward(&saved.gate_up_n2f, &grad.gated_nf, &mut grad.gate_up_n2f);
+        let (gate_up, gated) = (&saved.gate_up_n2f, &grad.gated_nf);
+        glu::backward(self.gate, gate_up, gated, &mut grad.gate_up_n2f);
 
         self.rebuild_norm(&saved.middle_nd, &layer.mlp_norm_1d, scratch);
         layer.gate_up.backward(
@@ -182,6 +247,7 @@ impl Decoder {
         rms_norm::backward(
             &saved.middle_nd,
             &layer.mlp_norm_1d,
+            self.norm,
             &saved.mlp_inverse_rms_n1,
             &grad.normed_nd,
             &mut grad.stream_nd,
@@ -222,7 +288,8 @@ impl Decoder {
                 .as_mut()
                 .expect("gradients have the shape of their parameters");
             let (raw, out) = (&norms.raw_nc, &mut grad.qkv_nc);
-            head_norm::backward(raw, columns, weight, inverse_rms, &grad.raw_nc, out, total);
+            let (norm, given) = (self.norm, &grad.raw_nc);
+            head_norm::backward(raw, columns, weight, norm, inverse_rms, given, out, total);
         }
     }
 
@@ -233,7 +300,7 @@ impl Decoder {
             inverse_rms_n1,
             ..
         } = scratch;
-        rms_norm::forward(input_nd, weight_1d, self.epsilon, normed_nd, inverse_rms_n1);
+        rms_norm::forward(input_nd, weight_1d, self.norm, normed_nd, inverse_rms_n1);
     }
 }
 

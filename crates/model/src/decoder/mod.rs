@@ -12,10 +12,12 @@ mod packing;
 mod parameters;
 mod projection;
 
-use kernel::attention::Heads;
-use kernel::{Device, Matrix, embedding, rms_norm, rope};
+use kernel::attention::{Heads, Rule};
+use kernel::glu::Gate;
+use kernel::{Device, Matrix, Mode, Norm, embedding, linear, rms_norm, rope, scale, softcap};
 
 use crate::Config;
+use crate::config::{LayerKind, Rotation};
 
 pub(crate) use activations::{Activations, Gradients, Scratch};
 pub(crate) use adapter::{Adapter, AdapterPass, Dropout, Selection};
@@ -29,8 +31,21 @@ pub(crate) use projection::Projection;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pub(crate) heads: Heads,
-    pub(crate) epsilon: f32,
-    rope: rope::Table,
+    pub(crate) layers: Vec<LayerFacts>,
+    /// What caps the logits softly.
+    pub(crate) logit_softcap: Option<f32>,
+    norm: Norm,
+    gate: Gate,
+    embedding_scale: Option<f32>,
+    rotations: Vec<rope::Table>,
+}
+
+/// How a layer attends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerFacts {
+    pub(crate) rule: Rule,
+    /// Which table queries and keys turn by, if they do.
+    rotation: Option<usize>,
 }
 
 /// What the backward pass through all layers needs.
@@ -46,21 +61,46 @@ pub(crate) struct Trace {
 
 impl Decoder {
     pub(crate) fn new(config: &Config, device: &Device) -> Self {
-        let half = config.head_size / 2;
-        let frequency = |i| {
-            let power = (2 * i) as f32 / config.head_size as f32;
-            (config.rope_theta as f32).powf(power).recip()
+        let heads = Heads {
+            query: config.query_heads,
+            key_value: config.key_value_heads,
+            size: config.head_size,
         };
-        let frequencies: Vec<f32> = (0..half).map(frequency).collect();
-        Self {
-            heads: Heads {
-                query: config.query_heads,
-                key_value: config.key_value_heads,
-                size: config.head_size,
+        let narrow = |number: f64| number as f32;
+        let facts = |kind: &LayerKind| LayerFacts {
+            rule: Rule {
+                scale: narrow(config.attention_scale),
+                softcap: config.attention_softcap.map(narrow),
+                // A window as long as the context hides nothing.
+                window: kind.window.filter(|w| *w < config.max_position_embeddings),
             },
-            epsilon: config.rms_norm_epsilon as f32,
-            rope: rope::Table::new(device, &frequencies, 1.0, config.max_position_embeddings),
+            rotation: kind.rotation,
+        };
+        let scale = config.embedding_scale;
+        let table = |rotation| table(rotation, config, device);
+        Self {
+            heads,
+            layers: config.layer_kinds.iter().map(facts).collect(),
+            logit_softcap: config.logit_softcap.map(narrow),
+            norm: Norm {
+                epsilon: narrow(config.rms_norm_epsilon),
+                offset: narrow(config.norm_offset),
+            },
+            gate: config.gate,
+            embedding_scale: ((scale - 1.0).abs() > f64::EPSILON).then_some(narrow(scale)),
+            rotations: config.rotations.iter().map(table).collect(),
         }
+    }
+
+    /// The logits of hidden states, `[rows, vocabulary]`.
+    pub(crate) fn logits(&self, parameters: &Parameters, hidden_rd: &Matrix) -> Matrix {
+        let weight = parameters.head();
+        let mut logits_rv = hidden_rd.device().zeros(hidden_rd.rows(), weight.columns());
+        linear::forward(hidden_rd, weight, None, &mut logits_rv, Mode::Write);
+        if let Some(cap) = self.logit_softcap {
+            softcap::apply(&mut logits_rv, cap);
+        }
+        logits_rv
     }
 
     /// A trace of this many layers; one layer is enough where no backward pass follows.
@@ -95,13 +135,16 @@ impl Decoder {
         trace.hidden_nd.resize_rows(rows);
         scratch.resize(rows);
         embedding::forward(&parameters.embedding_dv, tokens_n, &mut trace.output_nd);
+        if let Some(by) = self.embedding_scale {
+            scale::by(&mut trace.output_nd, by);
+        }
         let kept = trace.layers.len();
         for (index, layer) in parameters.layers.iter().enumerate() {
             let saved = &mut trace.layers[index % kept];
             saved.resize(rows);
             let mut attend = |saved: &mut Activations| attend(index, saved);
             self.layer_forward(
-                layer,
+                (self.layers[index], layer),
                 positions_n,
                 &mut trace.output_nd,
                 saved,
@@ -112,7 +155,7 @@ impl Decoder {
         rms_norm::forward(
             &trace.output_nd,
             &parameters.norm_1d,
-            self.epsilon,
+            self.norm,
             &mut trace.hidden_nd,
             &mut trace.inverse_rms_n1,
         );
@@ -133,6 +176,7 @@ impl Decoder {
         rms_norm::backward(
             &trace.output_nd,
             &parameters.norm_1d,
+            self.norm,
             &trace.inverse_rms_n1,
             &gradients.hidden_nd,
             &mut gradients.stream_nd,
@@ -140,7 +184,7 @@ impl Decoder {
         );
         for index in (0..parameters.layers.len()).rev() {
             self.layer_backward(
-                &parameters.layers[index],
+                (self.layers[index], &parameters.layers[index]),
                 packing,
                 &trace.layers[index],
                 scratch,
@@ -148,9 +192,27 @@ impl Decoder {
                 &mut total.layers[index],
             );
         }
+        if let Some(by) = self.embedding_scale {
+            scale::by(&mut gradients.stream_nd, by);
+        }
         if total.embedding_dv.rows() > 0 {
             let (tokens_n, stream_nd) = (&packing.tokens_n, &gradients.stream_nd);
             embedding::backward(tokens_n, stream_nd, &mut total.embedding_dv);
         }
+    }
+}
+
+/// The angles of every position; where sequences beyond a length turn by other factors, their
+/// positions come after those of sequences up to it.
+fn table(rotation: &Rotation, config: &Config, device: &Device) -> rope::Table {
+    let scale = rotation.attention_scale();
+    let of = |long, positions| {
+        let frequencies = rotation.inverse_frequencies(long);
+        rope::Table::new(device, config.head_size, &frequencies, scale, positions)
+    };
+    let all = config.max_position_embeddings;
+    match rotation.changes_at() {
+        None => of(false, all),
+        Some(limit) => of(false, limit).followed_by(&of(true, all)),
     }
 }

@@ -21,7 +21,9 @@ pub(crate) enum Part {
     KeyNorm,
     Output,
     OutputBias,
+    AttentionPostNorm,
     MlpNorm,
+    MlpPostNorm,
     GateUp,
     Down,
 }
@@ -48,7 +50,11 @@ impl Place {
             Self::Embedding | Self::Head => (hidden, config.vocabulary),
             Self::Norm => (1, hidden),
             Self::Layer(_, part) => match part {
-                Part::AttentionNorm | Part::MlpNorm | Part::OutputBias => (1, hidden),
+                Part::AttentionNorm
+                | Part::AttentionPostNorm
+                | Part::MlpNorm
+                | Part::MlpPostNorm
+                | Part::OutputBias => (1, hidden),
                 Part::Qkv => (hidden, fused),
                 Part::QkvBias => (1, fused),
                 Part::QueryNorm | Part::KeyNorm => (1, config.head_size),
@@ -87,60 +93,79 @@ pub(crate) fn tensors(config: &Config) -> Vec<Tensor> {
 fn layer_tensors(config: &Config, index: usize) -> Vec<Tensor> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let query = config.query_heads * config.head_size;
-    let key = config.key_value_heads * config.head_size;
     let tensor = |name: &str, shape: &[usize], part, column| Tensor {
         name: format!("model.layers.{index}.{name}"),
         shape: shape.to_vec(),
         place: Place::Layer(index, part),
         column,
     };
-    let projections = [
-        ("q_proj", query, 0),
-        ("k_proj", key, query),
-        ("v_proj", key, query + key),
-    ];
-    let mut all = vec![
-        tensor("input_layernorm.weight", &[hidden], Part::AttentionNorm, 0),
-        tensor("self_attn.o_proj.weight", &[hidden, query], Part::Output, 0),
-        tensor(
-            "post_attention_layernorm.weight",
-            &[hidden],
-            Part::MlpNorm,
-            0,
-        ),
-        tensor("mlp.gate_proj.weight", &[inner, hidden], Part::GateUp, 0),
-        tensor("mlp.up_proj.weight", &[inner, hidden], Part::GateUp, inner),
-        tensor("mlp.down_proj.weight", &[hidden, inner], Part::Down, 0),
-    ];
-    for (name, width, column) in projections {
-        let weight = format!("self_attn.{name}.weight");
-        all.push(tensor(&weight, &[width, hidden], Part::Qkv, column));
+    let mut all = Vec::new();
+    for (name, part) in norms(config) {
+        all.push(tensor(&format!("{name}.weight"), &[hidden], part, 0));
+    }
+    let output = [hidden, query];
+    all.push(tensor("self_attn.o_proj.weight", &output, Part::Output, 0));
+    for (name, width, column) in gate_up(config) {
+        let name = format!("mlp.{name}.weight");
+        all.push(tensor(&name, &[width, hidden], Part::GateUp, column));
+    }
+    let down = [hidden, inner];
+    all.push(tensor("mlp.down_proj.weight", &down, Part::Down, 0));
+    for (name, width, column) in query_key_value(config) {
+        let name = format!("self_attn.{name}");
+        let shape = [width, hidden];
+        all.push(tensor(&format!("{name}.weight"), &shape, Part::Qkv, column));
         if config.qkv_bias {
-            all.push(tensor(
-                &format!("self_attn.{name}.bias"),
-                &[width],
-                Part::QkvBias,
-                column,
-            ));
+            let name = format!("{name}.bias");
+            all.push(tensor(&name, &[width], Part::QkvBias, column));
         }
     }
     if config.output_bias {
-        all.push(tensor(
-            "self_attn.o_proj.bias",
-            &[hidden],
-            Part::OutputBias,
-            0,
-        ));
+        let name = "self_attn.o_proj.bias";
+        all.push(tensor(name, &[hidden], Part::OutputBias, 0));
     }
     if config.qk_norm {
-        let size = config.head_size;
-        all.push(tensor(
-            "self_attn.q_norm.weight",
-            &[size],
-            Part::QueryNorm,
-            0,
-        ));
-        all.push(tensor("self_attn.k_norm.weight", &[size], Part::KeyNorm, 0));
+        let size = [config.head_size];
+        all.push(tensor("self_attn.q_norm.weight", &size, Part::QueryNorm, 0));
+        all.push(tensor("self_attn.k_norm.weight", &size, Part::KeyNorm, 0));
     }
     all
+}
+
+/// Norms of the stream. `post_attention_layernorm` stands behind attention where there are norms
+/// behind, and else before the MLP.
+fn norms(config: &Config) -> Vec<(&'static str, Part)> {
+    let first = ("input_layernorm", Part::AttentionNorm);
+    if !config.post_norms {
+        return vec![first, ("post_attention_layernorm", Part::MlpNorm)];
+    }
+    vec![
+        first,
+        ("post_attention_layernorm", Part::AttentionPostNorm),
+        ("pre_feedforward_layernorm", Part::MlpNorm),
+        ("post_feedforward_layernorm", Part::MlpPostNorm),
+    ]
+}
+
+/// Modules that make queries, keys and values: their outputs and where those start.
+fn query_key_value(config: &Config) -> Vec<(&'static str, usize, usize)> {
+    let query = config.query_heads * config.head_size;
+    let key = config.key_value_heads * config.head_size;
+    if config.fused_projections {
+        return vec![("qkv_proj", query + 2 * key, 0)];
+    }
+    vec![
+        ("q_proj", query, 0),
+        ("k_proj", key, query),
+        ("v_proj", key, query + key),
+    ]
+}
+
+/// Modules that make gate and up.
+fn gate_up(config: &Config) -> Vec<(&'static str, usize, usize)> {
+    let inner = config.intermediate_size;
+    if config.fused_projections {
+        return vec![("gate_up_proj", 2 * inner, 0)];
+    }
+    vec![("gate_proj", inner, 0), ("up_proj", inner, inner)]
 }

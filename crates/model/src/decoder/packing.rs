@@ -11,6 +11,7 @@ use policy::Batch;
 #[derive(Debug)]
 pub(crate) struct Packing {
     pub(crate) tokens_n: Vec<u32>,
+    /// Rows of the tables of angles.
     pub(crate) positions_n: Vec<u32>,
     pub(crate) layout: Layout,
     /// For each scored token, row after row, the packed token whose hidden state predicts it.
@@ -23,17 +24,19 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    pub(crate) fn new(batch: &Batch) -> Self {
+    /// `start` gives the table's row of the first token of a sequence with a prefix of so many.
+    pub(crate) fn new(batch: &Batch, start: impl Fn(usize) -> usize) -> Self {
         let mut packed = Packed::default();
         let mut starts = vec![0; batch.rows.len()];
         let mut ends = Vec::with_capacity(batch.prefixes.len());
         for (prefix, rows) in batch.prefixes.iter().zip(batch.rows_by_prefix()) {
-            let parent = packed.push(prefix, 0, None);
+            let at = start(prefix.len());
+            let parent = packed.push(prefix, at, None);
             ends.push(packed.tokens_n.len() - 1);
             for row in rows {
                 starts[row] = packed.tokens_n.len();
                 let tokens_t = &batch.rows[row].tokens_t;
-                packed.push(&tokens_t[..tokens_t.len() - 1], prefix.len(), parent);
+                packed.push(&tokens_t[..tokens_t.len() - 1], at + prefix.len(), parent);
             }
         }
         let mut packing = Self {
@@ -132,9 +135,9 @@ mod tests {
             ],
             temperature: 1.0,
         };
-        let packing = Packing::new(&batch);
+        let packing = Packing::new(&batch, |prefix| if prefix > 2 { 100 } else { 0 });
         assert_eq!(packing.tokens_n, [1, 2, 3, 9, 4, 5, 6]);
-        assert_eq!(packing.positions_n, [0, 1, 2, 3, 0, 1, 2]);
+        assert_eq!(packing.positions_n, [100, 101, 102, 103, 0, 1, 2]);
         assert_eq!(packing.predictors_m, [4, 5, 6, 2, 2, 3]);
         assert_eq!(packing.targets_m, [5, 6, 7, 8, 9, 1]);
         assert_eq!(packing.spans, vec![Range { start: 5, end: 7 }]);

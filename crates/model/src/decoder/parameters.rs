@@ -24,7 +24,9 @@ pub(crate) struct Layer {
     pub(crate) query_norm_1h: Option<Matrix>,
     pub(crate) key_norm_1h: Option<Matrix>,
     pub(crate) output: Projection,
+    pub(crate) attention_post_norm_1d: Option<Matrix>,
     pub(crate) mlp_norm_1d: Matrix,
+    pub(crate) mlp_post_norm_1d: Option<Matrix>,
     pub(crate) gate_up: Projection,
     pub(crate) down: Projection,
 }
@@ -46,7 +48,10 @@ impl Parameters {
             let mut some = |wanted: bool, it| if wanted { part(it).map(Some) } else { Ok(None) };
             let qkv_bias = some(config.qkv_bias, Part::QkvBias)?;
             let output_bias = some(config.output_bias, Part::OutputBias)?;
+            let post = config.post_norms;
             layers.push(Layer {
+                attention_post_norm_1d: some(post, Part::AttentionPostNorm)?,
+                mlp_post_norm_1d: some(post, Part::MlpPostNorm)?,
                 query_norm_1h: some(config.qk_norm, Part::QueryNorm)?,
                 key_norm_1h: some(config.qk_norm, Part::KeyNorm)?,
                 attention_norm_1d: part(Part::AttentionNorm)?,
@@ -169,6 +174,8 @@ impl Parameters {
                 &mut layer.query_norm_1h,
                 &mut layer.key_norm_1h,
                 &mut layer.output.bias_1o,
+                &mut layer.attention_post_norm_1d,
+                &mut layer.mlp_post_norm_1d,
             ];
             all.extend(optional.into_iter().flatten());
         }
@@ -225,6 +232,8 @@ impl Layer {
         Self {
             attention_norm_1d: zeros(&self.attention_norm_1d),
             qkv: self.qkv.gradient(zeros),
+            attention_post_norm_1d: self.attention_post_norm_1d.as_ref().map(zeros),
+            mlp_post_norm_1d: self.mlp_post_norm_1d.as_ref().map(zeros),
             query_norm_1h: self.query_norm_1h.as_ref().map(zeros),
             key_norm_1h: self.key_norm_1h.as_ref().map(zeros),
             output: self.output.gradient(zeros),
@@ -243,7 +252,9 @@ impl Layer {
             Part::KeyNorm => self.key_norm_1h.as_ref(),
             Part::Output => Some(&self.output.weight_io),
             Part::OutputBias => self.output.bias_1o.as_ref(),
+            Part::AttentionPostNorm => self.attention_post_norm_1d.as_ref(),
             Part::MlpNorm => Some(&self.mlp_norm_1d),
+            Part::MlpPostNorm => self.mlp_post_norm_1d.as_ref(),
             Part::GateUp => Some(&self.gate_up.weight_io),
             Part::Down => Some(&self.down.weight_io),
         };

@@ -1,0 +1,22 @@
+//! Multiplication by one number.
+
+use crate::device::Device;
+use crate::matrix::Matrix;
+use crate::vector::vectorised;
+
+/// `x *= by`, entry by entry.
+pub fn by(x_nd: &mut Matrix, by: f32) {
+    let Device::Cpu(cpu) = x_nd.device();
+    let cpu = cpu.clone();
+    let part = cpu.threads().part_rows(x_nd.values().len(), 1);
+    let parts = x_nd.values_mut().chunks_mut(part);
+    cpu.threads().for_each(parts, |x| multiply(x, by));
+}
+
+vectorised! {
+    fn multiply(x: &mut [f32], by: f32) {
+        for x in x {
+            *x *= by;
+        }
+    }
+}
