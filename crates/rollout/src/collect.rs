@@ -7,9 +7,10 @@ use policy::{
     PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions, TextCodec, TextError,
 };
 
+use crate::grade::finite;
 use crate::grader::answer_is_right;
 use crate::span::token_span;
-use crate::{Format, Item, Prompt, Question, WeightedGrader, weighted_reward};
+use crate::{Format, Grade, GraderError, Item, Prompt, Question, WeightedGrader, weighted_reward};
 
 /// What stays the same from one rollout of a run to the next.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +45,8 @@ pub struct Completion {
     pub sample: Sample,
     /// The decoded text, without special tokens.
     pub text: String,
-    /// For each grader, its grade; `None` where it gave none.
-    pub grades: Vec<Option<f64>>,
+    /// For each grader, its grade: finite, or why there is none.
+    pub grades: Vec<Grade>,
     /// The weighted sum of the grades; `None`: ungraded, and out of every mean.
     pub reward: Option<f64>,
     /// Whether the text has the format. One that the length limit cut is judged like any other.
@@ -62,6 +63,9 @@ pub enum RolloutError {
     /// The sampler failed.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A grader has given up.
+    #[error(transparent)]
+    Grader(#[from] GraderError),
     /// A prompt could not be rendered.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -96,7 +100,7 @@ pub enum RolloutError {
 /// Each grader is called once, with all completions. `progress` is the sampler's.
 ///
 /// # Errors
-/// Where the sampler fails.
+/// Where the sampler fails, or a grader has given up.
 ///
 /// # Panics
 /// If a prompt names no question, or a grader does not give one grade for each completion.
@@ -128,7 +132,7 @@ pub fn collect(
             .collect(),
     };
     let mut groups: Vec<Group> = prompts.iter().zip(samples_pg).map(group).collect();
-    grade(rollout.questions, graders, &mut groups);
+    grade(rollout.questions, graders, &mut groups)?;
     Ok(groups)
 }
 
@@ -153,7 +157,11 @@ fn read(
     }
 }
 
-fn grade(questions: &[Question], graders: &mut [WeightedGrader], groups: &mut [Group]) {
+fn grade(
+    questions: &[Question],
+    graders: &mut [WeightedGrader],
+    groups: &mut [Group],
+) -> Result<(), GraderError> {
     let item = |(question, text)| Item {
         question: &questions[question],
         text,
@@ -163,21 +171,25 @@ fn grade(questions: &[Question], graders: &mut [WeightedGrader], groups: &mut [G
         texts.map(|text| (group.question, text))
     });
     let items: Vec<Item> = texts.map(item).collect();
-    let grades: Vec<Vec<Option<f64>>> = graders
+    let grades: Vec<Vec<Grade>> = graders
         .iter_mut()
         .map(|weighted| {
-            let grades_n = weighted.grader.grade(&items);
+            let grades_n = weighted.grader.grade(&items)?;
             let name = weighted.grader.name();
             assert_eq!(grades_n.len(), items.len(), "grades of {name}");
-            grades_n
+            Ok(grades_n)
         })
-        .collect();
+        .collect::<Result<_, GraderError>>()?;
     let weights: Vec<f64> = graders.iter().map(|weighted| weighted.weight).collect();
     let completions = groups.iter_mut().flat_map(|group| &mut group.completions);
     for (index, completion) in completions.enumerate() {
-        completion.grades = grades.iter().map(|grades_n| grades_n[index]).collect();
+        completion.grades = grades
+            .iter()
+            .map(|grades_n| finite(grades_n[index]))
+            .collect();
         completion.reward = weighted_reward(&completion.grades, &weights);
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -185,7 +197,7 @@ mod tests {
     use policy::{Finish, Message, TabularPolicy};
 
     use super::*;
-    use crate::{AnswerGrader, FormatGrader, Grader};
+    use crate::{AnswerGrader, FormatGrader, Grader, Ungraded};
 
     /// Token 3 ends; a prefix's last id is the context of the table.
     const PIECES: [&str; 4] = ["<reasoning>r</reasoning>", "<answer>1</answer>", "x", ""];
@@ -211,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Fails on every completion that holds an `x`.
+    /// Gives NaN to every completion that holds an `x`.
     struct Fragile;
 
     impl Grader for Fragile {
@@ -219,9 +231,12 @@ mod tests {
             "fragile"
         }
 
-        fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>> {
-            let grade = |item: &Item| (!item.text.contains('x')).then_some(1.0);
-            items.iter().map(grade).collect()
+        fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError> {
+            let grade = |item: &Item| {
+                let bad = item.text.contains('x');
+                Ok(if bad { f64::NAN } else { 1.0 })
+            };
+            Ok(items.iter().map(grade).collect())
         }
     }
 
@@ -311,7 +326,8 @@ mod tests {
                 assert_eq!(completion.reasoning, is_valid.then_some(0..1), "{text:?}");
                 let right = (group.question == 0).then(|| tokens_t.contains(&1));
                 assert_eq!(completion.answer_right, right, "{text:?}");
-                assert_eq!(completion.grades[1], right.map(f64::from));
+                let grade = right.map(f64::from).ok_or(Ungraded::Null);
+                assert_eq!(completion.grades[1], grade);
                 let reward = (!tokens_t.contains(&2)).then(|| f64::from(is_valid) + 0.5);
                 assert_eq!(completion.reward, reward, "{text:?}");
                 assert!(sample.finish == Finish::Length || tokens_t.ends_with(&[3]));

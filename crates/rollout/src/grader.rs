@@ -1,6 +1,6 @@
 //! What gives a completion its reward.
 
-use crate::{Format, Question, same_answer};
+use crate::{Format, Grade, GraderError, Question, Ungraded, same_answer};
 
 /// A completion to be graded.
 #[derive(Clone, Copy, Debug)]
@@ -16,16 +16,16 @@ pub trait Grader {
     /// The name under which its grades are recorded.
     fn name(&self) -> &str;
 
-    /// One finite grade an item, in order; `None` where it could not be graded.
-    fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>>;
-}
+    /// One grade an item, in order.
+    ///
+    /// # Errors
+    /// Where the grader has given up.
+    fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError>;
 
-/// A grader and its part in the reward.
-pub struct WeightedGrader {
-    /// The grader.
-    pub grader: Box<dyn Grader>,
-    /// Its grades are multiplied by this; at 0 they are recorded but are no part of the reward.
-    pub weight: f64,
+    /// How many completions it left without a grade so far, and why; `None` where it has not.
+    fn faults(&self) -> Option<String> {
+        None
+    }
 }
 
 /// 1 for a completion of the format, else 0.
@@ -41,20 +41,6 @@ pub struct AnswerGrader {
     format: Format,
 }
 
-/// The weighted sum of a completion's grades; `None` if any grade that has a weight is missing.
-///
-/// # Panics
-/// If there is not one weight for each grade.
-pub fn weighted_reward(grades: &[Option<f64>], weights: &[f64]) -> Option<f64> {
-    assert_eq!(grades.len(), weights.len(), "one weight for each grade");
-    grades
-        .iter()
-        .zip(weights)
-        .filter(|(_, weight)| **weight != 0.0)
-        .map(|(grade, weight)| grade.map(|grade| grade * weight))
-        .sum()
-}
-
 impl FormatGrader {
     /// A grader of this format, with the name `format`.
     pub fn new(format: Format) -> Self {
@@ -67,12 +53,10 @@ impl Grader for FormatGrader {
         "format"
     }
 
-    fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>> {
+    fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError> {
         let valid = |item: &Item| self.format.parse(item.text).is_some();
-        items
-            .iter()
-            .map(|item| Some(f64::from(valid(item))))
-            .collect()
+        let grades = items.iter().map(|item| Ok(f64::from(valid(item))));
+        Ok(grades.collect())
     }
 }
 
@@ -88,12 +72,11 @@ impl Grader for AnswerGrader {
         "answer"
     }
 
-    fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>> {
+    fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError> {
         let right = |item: &Item| answer_is_right(&self.format, item.question, item.text);
-        items
-            .iter()
-            .map(|item| right(item).map(f64::from))
-            .collect()
+        let grades = items.iter().map(right);
+        let grades = grades.map(|right| right.map(f64::from).ok_or(Ungraded::Null));
+        Ok(grades.collect())
     }
 }
 
@@ -118,9 +101,9 @@ mod tests {
         }
     }
 
-    fn grades(grader: &mut dyn Grader, question: &Question, texts: &[&str]) -> Vec<Option<f64>> {
+    fn grades(grader: &mut dyn Grader, question: &Question, texts: &[&str]) -> Vec<Grade> {
         let items: Vec<Item> = texts.iter().map(|text| Item { question, text }).collect();
-        grader.grade(&items)
+        grader.grade(&items).expect("it never gives up")
     }
 
     #[test]
@@ -133,23 +116,15 @@ mod tests {
         ];
         let question = question(Some("6+12\n#### 18"));
         let answer = grades(&mut AnswerGrader::new(Format::default()), &question, &texts);
-        assert_eq!(answer, [Some(1.0), Some(0.0), Some(1.0), Some(0.0)]);
+        assert_eq!(answer, [Ok(1.0), Ok(0.0), Ok(1.0), Ok(0.0)]);
         let format = grades(&mut FormatGrader::new(Format::default()), &question, &texts);
-        assert_eq!(format, [Some(1.0), Some(1.0), Some(0.0), Some(0.0)]);
+        assert_eq!(format, [Ok(1.0), Ok(1.0), Ok(0.0), Ok(0.0)]);
     }
 
     #[test]
     fn without_an_expected_answer_nothing_is_graded() {
         let mut grader = AnswerGrader::new(Format::default());
         let found = grades(&mut grader, &question(None), &["<answer>18</answer>"]);
-        assert_eq!(found, [None]);
-    }
-
-    #[test]
-    fn a_missing_grade_takes_the_reward_away_unless_it_has_no_weight() {
-        let reward = weighted_reward(&[Some(1.0), Some(0.5)], &[1.0, 2.0]);
-        assert_eq!(reward, Some(2.0));
-        assert_eq!(weighted_reward(&[Some(1.0), None], &[1.0, 2.0]), None);
-        assert_eq!(weighted_reward(&[Some(1.0), None], &[1.0, 0.0]), Some(1.0));
+        assert_eq!(found, [Err(Ungraded::Null)]);
     }
 }

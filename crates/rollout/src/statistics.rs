@@ -3,7 +3,7 @@
 use math::{mean, variance};
 use policy::Finish;
 
-use crate::{Completion, Group};
+use crate::{Completion, Group, Ungraded};
 
 /// Rewards that differ by less are equal, as `torch.isclose` has it.
 const EQUAL_REWARDS: f64 = 1e-8;
@@ -14,7 +14,8 @@ const EQUAL_REWARDS: f64 = 1e-8;
 /// completions are out of every mean of rewards. Lengths are in tokens and count the end token;
 /// entropy is the mean over tokens, in nats; `reward_std` is over all completions, with divisor
 /// `n − 1`; `frac_reward_zero_std` is the share of groups with no two different rewards among those
-/// with a graded completion (TRL has no group without one).
+/// with a graded completion (TRL has no group without one). Of each grader and each reason the
+/// completions without a grade are counted, where there are any.
 ///
 /// # Source
 /// TRL 1.16, `GRPOTrainer._generate` and `_compute_advantages`; `ungraded` (a count) and
@@ -68,7 +69,7 @@ pub fn statistics(groups: &[Group], graders: &[&str]) -> Vec<(String, f64)> {
         ("ungraded", (completions.len() - rewards.len()) as f64),
     ];
     let grade = |(index, name): (usize, &&str)| {
-        let grades = each(&|completion| completion.grades[index]);
+        let grades = each(&|completion| completion.grades[index].ok());
         (format!("rewards/{name}/mean"), mean(&grades))
     };
     let named = named.map(|(name, value)| (name.to_owned(), value));
@@ -76,7 +77,20 @@ pub fn statistics(groups: &[Group], graders: &[&str]) -> Vec<(String, f64)> {
         .into_iter()
         .chain(silent(groups))
         .chain(graders.iter().enumerate().map(grade))
+        .chain(missing(&completions, graders))
         .collect()
+}
+
+/// Of each grader and each reason, how many completions it left without a grade, where it left any.
+fn missing(completions: &[&Completion], graders: &[&str]) -> Vec<(String, f64)> {
+    let counts = graders.iter().enumerate().flat_map(|(index, name)| {
+        Ungraded::ALL.map(|reason| {
+            let is_so = |c: &&&Completion| c.grades[index] == Err(reason);
+            let count = completions.iter().filter(is_so).count();
+            (format!("ungraded/{name}/{}", reason.name()), count as f64)
+        })
+    });
+    counts.filter(|&(_, count)| count > 0.0).collect()
 }
 
 /// Why groups teach nothing: of those with a graded completion, the shares whose rewards are equal,
@@ -156,7 +170,7 @@ mod tests {
                 finish,
             },
             text: String::new(),
-            grades: vec![reward, None],
+            grades: vec![reward.ok_or(Ungraded::Null), Err(Ungraded::Late)],
             reward,
             format_valid: reward == Some(1.0),
             reasoning: None,
@@ -204,6 +218,8 @@ mod tests {
                 ("rewards/format/mean", 0.75),
                 ("rewards/command/mean", f64::NAN),
                 ("ungraded", 1.0),
+                ("ungraded/format/null", 1.0),
+                ("ungraded/command/late", 5.0),
                 ("format_valid", 0.6),
                 ("completions/mean_length", 4.0),
                 ("completions/min_length", 2.0),
@@ -241,6 +257,17 @@ mod tests {
             ("frac_groups_ungraded", 1.0 / 6.0),
         ];
         check(&groups, &expected);
+    }
+
+    #[test]
+    fn a_reason_that_did_not_occur_has_no_figure() {
+        let groups = [group(vec![completion(Some(1.0), &[0.5], Finish::Stop)])];
+        let found = statistics(&groups, &["format", "command"]);
+        let found = found
+            .iter()
+            .filter(|(name, _)| name.starts_with("ungraded/"));
+        let names: Vec<&str> = found.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["ungraded/command/late"]);
     }
 
     #[test]

@@ -1,35 +1,8 @@
-//! Graded completions, checked and put on record.
+//! Graded completions, put on record.
 
 use policy::Finish;
 use record::CompletionRecord;
 use rollout::{Completion, Group, Question, WeightedGrader};
-
-use crate::TrainError;
-
-/// Characters of a completion that an error quotes.
-const QUOTED: usize = 80;
-
-/// A grade that is no number is an error that names the grader.
-pub(crate) fn check_grades(
-    groups: &[Group],
-    graders: &[WeightedGrader],
-    step: usize,
-) -> Result<(), TrainError> {
-    for completion in groups.iter().flat_map(|group| &group.completions) {
-        for (weighted, &grade) in graders.iter().zip(&completion.grades) {
-            let Some(found) = grade.filter(|grade| !grade.is_finite()) else {
-                continue;
-            };
-            return Err(TrainError::Grade {
-                step,
-                grader: weighted.grader.name().to_owned(),
-                found,
-                completion: completion.text.chars().take(QUOTED).collect(),
-            });
-        }
-    }
-    Ok(())
-}
 
 /// The completions of all groups in their order, without advantages.
 pub(crate) fn completion_records(
@@ -55,7 +28,7 @@ pub(crate) fn completion_records(
             format_valid: completion.format_valid,
             answer_right: completion.answer_right,
             rewards: grades
-                .map(|(&name, &grade)| (name.to_owned(), grade))
+                .map(|(&name, &grade)| (name.to_owned(), grade.ok()))
                 .collect(),
             reward: completion.reward,
             advantage: None,

@@ -29,18 +29,6 @@ pub enum TrainError {
         /// What is left.
         last_good: LastGood,
     },
-    /// A grader gave a number that is none.
-    #[error("step {step}: grader {grader} gave {found} to completion {completion:?}")]
-    Grade {
-        /// The step, from 1.
-        step: usize,
-        /// The grader.
-        grader: String,
-        /// What it gave: NaN or infinite.
-        found: f64,
-        /// The beginning of what it graded.
-        completion: String,
-    },
     /// The policy could not be run over the batch.
     #[error("step {step}: {source}; {last_good}")]
     Policy {

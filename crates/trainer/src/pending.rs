@@ -2,7 +2,7 @@
 
 use policy::{Finish, Sample};
 use record::{DrawnRecord, GroupRecord};
-use rollout::{Completion, Group};
+use rollout::{Completion, Group, Ungraded};
 
 /// The groups as they are kept.
 pub(crate) fn to_records(groups: &[Group]) -> Vec<GroupRecord> {
@@ -49,7 +49,7 @@ fn to_record(completion: &Completion) -> DrawnRecord {
         entropies: sample.entropies_t.clone(),
         truncated: sample.finish == Finish::Length,
         text: completion.text.clone(),
-        grades: completion.grades.clone(),
+        grades: completion.grades.iter().map(|grade| grade.ok()).collect(),
         reward: completion.reward,
         format_valid: completion.format_valid,
         reasoning: completion
@@ -91,7 +91,11 @@ fn from_record(drawn: DrawnRecord, graders: usize) -> Result<Completion, String>
             },
         },
         text: drawn.text,
-        grades: drawn.grades,
+        grades: drawn
+            .grades
+            .into_iter()
+            .map(|grade| grade.ok_or(Ungraded::Null))
+            .collect(),
         reward: drawn.reward,
         format_valid: drawn.format_valid,
         reasoning: drawn.reasoning.map(|[start, end]| start..end),

@@ -10,7 +10,7 @@ use record::{CompletionRecord, Position, StepRecord};
 use rollout::{Group, RolloutError, WeightedGrader};
 
 use crate::accumulate::accumulate;
-use crate::completions::{check_grades, completion_records};
+use crate::completions::completion_records;
 use crate::experience::{Collected, Experience, collect, questions};
 use crate::metrics::{difference_metrics, time_metrics, update_metrics};
 use crate::{LastGood, Observer, Settings, Task, TrainError, pending};
@@ -243,7 +243,6 @@ impl<'a> Training<'a> {
         let (task, settings) = (self.task, self.settings);
         let collected = collect(policy, self.codec, task, settings, graders, index, progress)
             .map_err(|source| failed(updates, Failure::Rollout(source)))?;
-        check_grades(&collected.groups, graders, step)?;
         Ok(collected)
     }
 

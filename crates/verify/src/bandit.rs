@@ -9,7 +9,7 @@ use policy::{
     Batch, Finish, Message, Policy, PolicyError, Request, Sample, SampleProgress, Sampler,
     SamplingOptions, Scorer, Signals, TabularPolicy, TextCodec, TextError, UpdateReport,
 };
-use rollout::{Format, Grader, Item, Question, WeightedGrader};
+use rollout::{Format, Grade, Grader, GraderError, Item, Question, WeightedGrader};
 use trainer::{Schedule, Settings, Task, Training};
 
 use crate::{Bench, Finding, VerifyError};
@@ -127,9 +127,9 @@ impl Grader for FirstIsBetter {
         "first"
     }
 
-    fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>> {
-        let grade = |item: &Item| Some(f64::from(item.text == "a"));
-        items.iter().map(grade).collect()
+    fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError> {
+        let grade = |item: &Item| Ok(f64::from(item.text == "a"));
+        Ok(items.iter().map(grade).collect())
     }
 }
 

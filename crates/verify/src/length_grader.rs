@@ -1,6 +1,6 @@
 //! A grader whose rewards differ, so that deviations and means are put to use.
 
-use rollout::{Grader, Item};
+use rollout::{Grade, Grader, GraderError, Item};
 
 /// Grades a completion by its length in bytes, 0 to 1.
 pub(crate) struct LengthGrader;
@@ -10,8 +10,8 @@ impl Grader for LengthGrader {
         "length"
     }
 
-    fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>> {
-        let grade = |item: &Item| Some((item.text.len() % 17) as f64 / 16.0);
-        items.iter().map(grade).collect()
+    fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError> {
+        let grade = |item: &Item| Ok((item.text.len() % 17) as f64 / 16.0);
+        Ok(items.iter().map(grade).collect())
     }
 }

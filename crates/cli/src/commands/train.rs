@@ -52,6 +52,7 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
     policy.keep_reference();
     run::take_up(&mut policy, resumed.as_ref())?;
+    let mut graders = graders(&plan.recipe.rewards, &plan.task.format)?;
     let resumed_from = resumed.as_ref().map(Resumed::step);
     let begun = begin::begun(&plan.out, &text, &inputs, resumed, screen)?;
     let written = begun.folder.write_data(&plan.data);
@@ -62,13 +63,19 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     let (tokenizer, dtype) = (&plan.opened.tokenizer, plan::dtype(model.checkpoint_dtype));
     let saves = section.saves();
     let mut keeper = Checkpoints::new(&begun, tokenizer, dtype, saves, screen, progress, start)?;
-    let result = learn(&plan, &mut policy, &begun, &mut keeper);
+    let result = learn(&plan, &mut policy, &mut graders, &begun, &mut keeper);
     keeper.progress.finish();
     let Learnt {
         before,
         trained,
         after,
     } = result?;
+    for weighted in &graders {
+        if let Some(faults) = weighted.grader.faults() {
+            let name = weighted.grader.name();
+            screen.line(format!("{} grader {name}: {faults}", screen.dim("note:")));
+        }
+    }
     let summary = Summary {
         before: before.evaluation,
         after: after.evaluation,
@@ -197,6 +204,7 @@ struct Learnt {
 fn learn(
     plan: &TrainPlan,
     policy: &mut Transformer,
+    graders: &mut [WeightedGrader],
     begun: &Begun,
     keeper: &mut Checkpoints,
 ) -> Result<Learnt, Failure> {
@@ -204,21 +212,19 @@ fn learn(
         task,
         settings,
         opened,
-        recipe,
         ..
     } = plan;
     let codec = &opened.tokenizer;
-    let mut graders = graders(&recipe.rewards, &task.format);
-    let before = before(plan, policy, &mut graders, begun, &mut keeper.progress)?;
+    let before = before(plan, policy, graders, begun, &mut keeper.progress)?;
     let trained = keeper.watch(|keeper| {
         let position = begun.position.clone();
         let training = Training::new(codec, task, settings)?;
-        let mut training = training.resume(policy, &graders, position)?;
-        trainer::train(policy, &mut training, &mut graders, &begun.folder, keeper)
+        let mut training = training.resume(policy, graders, position)?;
+        trainer::train(policy, &mut training, graders, &begun.folder, keeper)
     })?;
     // What was learnt is safe before it is judged.
     let drift = plan.evaluation.drift;
-    let after = evaluate(plan, policy, &mut graders, drift, &mut keeper.progress);
+    let after = evaluate(plan, policy, graders, drift, &mut keeper.progress);
     let after = after.map_err(|error| Failure::Stopped {
         reason: format!("after step {}, {error}", trained.steps),
         checkpoint: keeper.latest(),

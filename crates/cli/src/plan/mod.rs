@@ -6,6 +6,7 @@ mod budget;
 mod duplicates;
 mod fit;
 mod folder;
+mod graders;
 mod inputs;
 mod principles;
 mod questions;
@@ -15,6 +16,7 @@ mod train;
 
 pub(crate) use budget::Budget;
 pub(crate) use folder::run_folder;
-pub(crate) use settings::{dtype, graders, optimizer};
+pub(crate) use graders::graders;
+pub(crate) use settings::{dtype, optimizer};
 pub(crate) use sft::SftPlan;
 pub(crate) use train::TrainPlan;

@@ -88,7 +88,7 @@ pub(super) fn questions(
     let columns = Columns {
         prompt: section.prompt_column.clone(),
         answer: section.answer_column.clone(),
-        keeps_others: false,
+        keeps_others: !recipe.rewards.command.is_empty(),
     };
     let read = |source: &Source, split: &str, rows: Option<usize>| {
         let questions = data::questions(source, split, &columns, rows)?;

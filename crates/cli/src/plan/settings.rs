@@ -3,14 +3,14 @@
 use model::{Dtype, OptimizerOptions};
 use objective::{AdvantageOptions, Aggregation, Grpo, RatioLevel, SinkhornDrift, WarmUp};
 use policy::SamplingOptions;
-use rollout::{AnswerGrader, Format, FormatGrader, WeightedGrader};
+use rollout::Format;
 use trainer::Schedule;
 use transport::Epsilon;
 
 use crate::error::InputError;
 use crate::recipe::{
     CheckpointDtype, FormatSection, ImportanceSamplingLevel, LossType, OptimizerSection,
-    RewardSection, SamplingSection, ScaleRewards, Scheduler, TrainRecipe, TransportSection,
+    SamplingSection, ScaleRewards, Scheduler, TrainRecipe, TransportSection,
 };
 
 /// How completions are drawn.
@@ -94,24 +94,6 @@ pub(super) fn format(section: &FormatSection) -> Result<Format, InputError> {
             .map_err(|error| InputError::refused("[format]", &error)),
         (_, None) => Ok(Format::think()),
     }
-}
-
-/// Both graders: one of weight 0 is recorded all the same.
-pub(crate) fn graders(section: &RewardSection, format: &Format) -> Vec<WeightedGrader> {
-    let (valid, right) = (
-        FormatGrader::new(format.clone()),
-        AnswerGrader::new(format.clone()),
-    );
-    vec![
-        WeightedGrader {
-            grader: Box::new(valid),
-            weight: section.format,
-        },
-        WeightedGrader {
-            grader: Box::new(right),
-            weight: section.answer,
-        },
-    ]
 }
 
 /// AdamW.

@@ -6,7 +6,7 @@ use record::DataRecord;
 use trainer::{EvaluationSettings, Settings, Task};
 
 use super::inputs::inputs;
-use super::{Budget, fit, principles, questions, settings};
+use super::{Budget, fit, graders, principles, questions, settings};
 use crate::data::Source;
 use crate::error::InputError;
 use crate::machine::{self, Opened};
@@ -59,6 +59,7 @@ impl TrainPlan {
 
         let (section, principles, mut notes) = principles::principles(&recipe.principles, folder)?;
         recipe.principles = section;
+        graders::resolve(&mut recipe.rewards, folder)?;
         let sources = questions::sources(&mut recipe.data, folder)?;
         let opened = machine::open_section(&mut recipe.model, folder)?;
 

@@ -9,6 +9,7 @@ mod keys;
 mod model;
 mod optimizer;
 mod read;
+mod rewards;
 mod save;
 mod sft;
 mod terms;
@@ -18,11 +19,12 @@ pub(crate) use keys::Sections;
 pub(crate) use model::{CheckpointDtype, FormatSection, ModelSection};
 pub(crate) use optimizer::{OptimizerSection, Scheduler};
 pub(crate) use read::{RecipeError, RecipeText, read};
+pub(crate) use rewards::{CommandSection, RewardSection};
 pub(crate) use save::SaveOptions;
 pub(crate) use sft::SftRecipe;
 pub(crate) use terms::{
-    GrpoSection, ImportanceSamplingLevel, LossType, RewardSection, SamiSection, SamplingSection,
-    ScaleRewards, TransportSection,
+    GrpoSection, ImportanceSamplingLevel, LossType, SamiSection, SamplingSection, ScaleRewards,
+    TransportSection,
 };
 pub(crate) use train::{Duplicates, PrincipleSection, QuestionSection, TrainRecipe};
 

@@ -1,4 +1,4 @@
-//! `[sampling]`, `[rewards]` and the terms of the loss: `[grpo]`, `[sami]`, `[transport]`.
+//! `[sampling]` and the terms of the loss: `[grpo]`, `[sami]`, `[transport]`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,18 +20,6 @@ pub(crate) struct SamplingSection {
     /// Draw from the smallest set of likeliest tokens that holds this probability; 1, the default,
     /// is off (TRL).
     pub(crate) top_p: f64,
-}
-
-/// `[rewards]`: the weight of each; at least one is above 0.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RewardSection {
-    /// 1 for a completion in the asked format, 0 otherwise. Default 1: format rewards alone
-    /// (arXiv 2510.11278).
-    pub(crate) format: f64,
-    /// 1 for the reference answer inside the last answer tags, whatever else the completion is, 0
-    /// otherwise. Default 0.
-    pub(crate) answer: f64,
 }
 
 /// `[grpo]`.
@@ -128,15 +116,6 @@ impl Default for SamplingSection {
     }
 }
 
-impl Default for RewardSection {
-    fn default() -> Self {
-        Self {
-            format: 1.0,
-            answer: 0.0,
-        }
-    }
-}
-
 impl Default for GrpoSection {
     fn default() -> Self {
         Self {
@@ -183,23 +162,6 @@ impl SamplingSection {
         temperature("sampling.temperature", self.temperature)?;
         let holds = self.top_p > 0.0 && self.top_p <= 1.0;
         require(holds, "sampling.top_p", self.top_p, "above 0, at most 1")
-    }
-}
-
-impl RewardSection {
-    /// # Errors
-    /// At the first number out of range.
-    pub(super) fn check(&self) -> Result<(), OutOfRange> {
-        not_negative("rewards.format", self.format)?;
-        not_negative("rewards.answer", self.answer)?;
-        let found = "0 and rewards.answer too";
-        let any = self.format > 0.0 || self.answer > 0.0;
-        require(
-            any,
-            "rewards.format",
-            found,
-            "at least one reward with a weight above 0",
-        )
     }
 }
 

@@ -188,6 +188,15 @@ impl Observer for Progress {
         });
         self.screen
             .line(format!("{step:>width$}{}", figures.collect::<String>()));
+        let missing = record.metrics.iter().filter_map(|(name, count)| {
+            let (grader, reason) = name.strip_prefix("ungraded/")?.split_once('/')?;
+            (reason != "null").then(|| format!("{grader} {count} {reason}"))
+        });
+        let missing: Vec<String> = missing.collect();
+        if !missing.is_empty() {
+            let line = format!("{:>width$} ungraded: {}", "", missing.join(", "));
+            self.screen.line(self.screen.dim(&line));
+        }
     }
 
     fn evaluation(&mut self, progress: SampleProgress) {

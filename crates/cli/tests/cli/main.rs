@@ -2,6 +2,7 @@
 
 mod data;
 mod faults;
+mod graders;
 mod process;
 mod refusals;
 mod resume;

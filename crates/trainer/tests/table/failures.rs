@@ -62,15 +62,20 @@ fn a_step_in_which_nothing_is_graded_changes_nothing() {
 }
 
 #[test]
-fn a_grade_that_is_no_number_stops_the_run_and_names_its_grader() {
-    let expected = "step 1: grader by_text gave NaN to completion \"a\"";
-    let mut always_a = TabularPolicy::new(2, &[vec![50.0, 0.0]], &[]);
-    check(
-        &mut always_a,
-        &mut grader(|_| Some(f64::NAN)),
-        &wide(0.0),
-        expected,
+fn a_grade_that_is_no_number_is_counted_and_teaches_nothing() {
+    let (settings, task) = (wide(0.0), task(4));
+    let mut graders = grader(|_| Some(f64::NAN));
+    let mut policy = bandit(0.3);
+    let mut training = Training::new(&ANSWERS, &task, &settings).expect("settings that fit");
+    let record = training
+        .step(&mut policy, &mut graders, 0, &mut ())
+        .expect("a step");
+    let count = record.metrics["ungraded/by_text/not_finite"];
+    assert!(
+        (count - record.metrics["ungraded"]).abs() < 1e-12 && count > 0.0,
+        "{count}"
     );
+    assert!((policy.start_probabilities(0)[0] - 0.3).abs() < 1e-15);
 }
 
 #[test]

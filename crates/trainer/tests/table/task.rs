@@ -9,7 +9,9 @@ use policy::{
 };
 use principle::Principle;
 use record::StepRecord;
-use rollout::{Format, FormatGrader, Grader, Item, Question, WeightedGrader};
+use rollout::{
+    Format, FormatGrader, Grade, Grader, GraderError, Item, Question, Ungraded, WeightedGrader,
+};
 use trainer::{Schedule, Settings, Task, Training};
 
 /// Tokens are pieces of text; the constitution's text is the number of the table's context.
@@ -50,8 +52,9 @@ impl<F: FnMut(&str) -> Option<f64>> Grader for ByText<F> {
         "by_text"
     }
 
-    fn grade(&mut self, items: &[Item]) -> Vec<Option<f64>> {
-        items.iter().map(|item| (self.0)(item.text)).collect()
+    fn grade(&mut self, items: &[Item]) -> Result<Vec<Grade>, GraderError> {
+        let grade = |item: &Item| (self.0)(item.text).ok_or(Ungraded::Null);
+        Ok(items.iter().map(grade).collect())
     }
 }
 
