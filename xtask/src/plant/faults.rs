@@ -26,7 +26,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
     },
     Fault {
         name: "gradient of the MLP with its sign flipped",
-        file: "crates/kernel/src/swiglu.rs",
+        file: "crates/kernel/src/glu.rs",
         right: "                *grad_up = grad_act * gate * slope;",
         wrong: "                *grad_up = -grad_act * gate * slope;",
         check: "reference/",
@@ -104,8 +104,8 @@ pub(crate) const FAULTS: [Fault; 18] = [
     Fault {
         name: "positions of decoding off by one",
         file: "crates/model/src/generation.rs",
-        right: "        let position = |row: &Row| (row.shared.len() + read(row)) as u32;",
-        wrong: "        let position = |row: &Row| (row.shared.len() + read(row) + 1) as u32;",
+        right: "(first(row) + row.shared.len() + read(row)) as u32;",
+        wrong: "(first(row) + row.shared.len() + read(row) + 1) as u32;",
         check: "on-policy/sampled",
     },
     Fault {
