@@ -24,6 +24,10 @@ impl Transformer {
     }
 
     fn flat(&self, parameters: &Parameters) -> Vec<f64> {
+        assert!(
+            self.adapter().is_none(),
+            "a probe sees whole weights; merge adapters before"
+        );
         let table = tensors(&self.config);
         let values = table.iter().flat_map(|tensor| take(parameters, tensor));
         values.map(f64::from).collect()

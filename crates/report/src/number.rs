@@ -1,6 +1,6 @@
 //! Numbers in sentences.
 
-/// About three significant digits.
+/// Two to four significant digits.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if size < 1e-12 {
@@ -8,6 +8,7 @@ pub(crate) fn number(value: f64) -> String {
     }
     match size {
         _ if !(1e-3..1e5).contains(&size) => format!("{value:.1e}"),
+        _ if size < 0.01 => format!("{value:.4}"),
         _ if size < 1.0 => format!("{value:.3}"),
         _ if size < 100.0 => format!("{value:.2}"),
         _ => format!("{value:.0}"),
@@ -33,9 +34,10 @@ mod tests {
             (0.0, "0"),
             (-3e-17, "0"),
             (1.5e-4, "1.5e-4"),
+            (0.001_42, "0.0014"),
             (0.4567, "0.457"),
-            (12.345, "12.35"),
-            (1234.5, "1234"),
+            (12.346, "12.35"),
+            (1234.4, "1234"),
         ];
         for (value, text) in table {
             assert_eq!(number(value), text);

@@ -96,7 +96,11 @@ fn a_run_that_has_learnt_the_format_is_told_why_its_reward_stands_still() {
 fn the_value_of_the_policy_gradient_is_explained_by_the_number_of_updates() {
     let steps = learnt(10);
     let on_policy = explain(PLAN, &steps, None).expect("a run");
-    says(&on_policy, "loss", "the value is minus the mean advantage");
+    says(
+        &on_policy,
+        "loss",
+        "the value is minus the mean advantage over tokens",
+    );
     says(&on_policy, "progress", "10 of 40 steps are on record");
     let twice = PLAN.replace("num_iterations = 1", "num_iterations = 2");
     let off_policy = explain(&twice, &steps, None).expect("a run");

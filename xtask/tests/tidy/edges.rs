@@ -44,6 +44,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "rollout",
             "principle",
             "record",
+            "stationary",
             "trainer",
         ],
     ),

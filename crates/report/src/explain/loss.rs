@@ -67,7 +67,7 @@ fn policy_gradient(course: &Course, grpo: f64, grad_norm: f64) -> Sentence {
     }
     let text = format!(
         "GRPO's value is {value} {}, and need not fall: with one update a rollout the ratio is 1, \
-         so the value is minus the mean advantage, about 0 whatever the rewards; its gradient is \
+         so the value is minus the mean advantage over tokens, near 0 whatever the rewards; its gradient is \
          not 0 ({} in the signals).",
         course.span(),
         number(norm)

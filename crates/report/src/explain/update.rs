@@ -58,14 +58,19 @@ fn gradient(course: &Course) -> Option<Sentence> {
     } else {
         ""
     };
+    let clipped = if share > 0.0 {
+        let (limit, share) = (number(limit), percent(share));
+        format!(
+            "exceeded max_grad_norm {limit} and was scaled down in {share} of the steps{effect}"
+        )
+    } else {
+        format!("never exceeded max_grad_norm {}", number(limit))
+    };
     let text = format!(
-        "The gradient's norm is {} {} and at most {}; it exceeded max_grad_norm {} and was scaled \
-         down in {} of the steps{effect}.",
+        "The gradient's norm is {} {} and at most {}; it {clipped}.",
         number(norm),
         course.span(),
-        number(largest),
-        number(limit),
-        percent(share)
+        number(largest)
     );
     Some(Sentence::new("clipping", text, &figures))
 }
