@@ -64,7 +64,7 @@ fn a_run_that_has_learnt_the_format_is_told_why_its_reward_stands_still() {
     says(
         &found,
         "reward",
-        "The mean reward rose to 1.00 in steps 31 to 40 from 0.638",
+        "The mean reward rose to 1.00 in steps 31 to 40 from 0.637",
     );
     says(&found, "reward", "100 % of the groups had equal rewards");
     says(

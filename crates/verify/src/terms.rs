@@ -169,9 +169,10 @@ fn cost(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-/// `OT_ε` of two uniform clouds by alternating updates of the potentials, many of them.
+/// `OT_ε` of two uniform clouds by alternating updates of the potentials, until they stand.
 fn plain(x: &[Vec<f64>], y: &[Vec<f64>], epsilon: f64) -> f64 {
-    const SWEEPS: usize = 3000;
+    const SWEEPS_MAX: usize = 30_000;
+    const CHANGE: f64 = 1e-13;
     let (mut f, mut g) = (vec![0.0; x.len()], vec![0.0; y.len()]);
     let update = |to: &mut [f64], from: &[f64], cost: &dyn Fn(usize, usize) -> f64| {
         for (i, value) in to.iter_mut().enumerate() {
@@ -186,9 +187,17 @@ fn plain(x: &[Vec<f64>], y: &[Vec<f64>], epsilon: f64) -> f64 {
         .iter()
         .map(|a| y.iter().map(|b| cost(a, b)).collect())
         .collect();
-    for _ in 0..SWEEPS {
+    for _ in 0..SWEEPS_MAX {
+        let before = f.clone();
         update(&mut f, &g, &|i, j| costs[i][j]);
         update(&mut g, &f, &|j, i| costs[i][j]);
+        let moved = f
+            .iter()
+            .zip(&before)
+            .map(|(now, before)| (now - before).abs());
+        if moved.fold(0.0, f64::max) <= CHANGE {
+            break;
+        }
     }
     f.iter().sum::<f64>() / f.len() as f64 + g.iter().sum::<f64>() / g.len() as f64
 }
