@@ -148,6 +148,36 @@ pub(crate) enum InputError {
         /// The questions.
         path: PathBuf,
     },
+    /// Too few prompts for an interval.
+    #[error(
+        "principle {id:?} has {found} prompts to be scored on; expected {needed} or more, for an \
+         interval of 95 %"
+    )]
+    FewPrompts {
+        /// The principle.
+        id: String,
+        /// Prompts there are.
+        found: usize,
+        /// Prompts it takes.
+        needed: usize,
+    },
+    /// An interval wider than was asked for.
+    #[error(
+        "the index of {id:?} on {prompts} prompts is known to ±{found:.3}; expected \
+         --half-width {asked} or less, which takes about {needed} prompts"
+    )]
+    WideInterval {
+        /// The principle.
+        id: String,
+        /// Prompts it was read on.
+        prompts: usize,
+        /// Half the width of its interval.
+        found: f64,
+        /// The most that was asked for.
+        asked: f64,
+        /// Prompts that it would take.
+        needed: usize,
+    },
     /// More rows a step than there are.
     #[error("{key} is {found}; expected at most {rows}, the rows to train on")]
     FewRows {
@@ -166,6 +196,20 @@ pub(crate) enum InputError {
     OutExists {
         /// The folder.
         path: PathBuf,
+    },
+    /// A file that a result would overwrite.
+    #[error("{} exists; expected a new file, choose another with --out", path.display())]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that cannot be made.
+    #[error("{} cannot be written: {reason}; choose another with --out", path.display())]
+    FileNotWritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
     },
     /// A folder that cannot be made.
     #[error(
@@ -242,10 +286,12 @@ pub(crate) enum InputError {
     },
     /// Completions as long as the context.
     #[error(
-        "sampling.max_completion_length is {asked}; expected less than {context}, the model's \
-         context, with room for the prompt"
+        "{key} is {asked}; expected less than {context}, the model's context, with room for the \
+         prompt"
     )]
     NoRoom {
+        /// The setting's key.
+        key: &'static str,
         /// The setting.
         asked: usize,
         /// Tokens that fit.

@@ -24,6 +24,17 @@ pub(crate) struct Opened {
     pub(crate) tokenizer: ChatTokenizer,
 }
 
+/// The most tokens of a completion, where nothing is asked for and the context is long enough.
+pub(crate) const LENGTH_MAX: usize = 256;
+
+impl Opened {
+    /// What was asked for, else 256 tokens or half the context, whichever is less.
+    pub(crate) fn max_completion_length(&self, asked: Option<usize>) -> usize {
+        let half = self.config.context(1).div_ceil(2);
+        asked.unwrap_or(LENGTH_MAX.min(half))
+    }
+}
+
 /// The device that was asked for.
 pub(crate) fn device(machine: &MachineArguments) -> Device {
     match machine.device {

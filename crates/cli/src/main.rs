@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Score(arguments) => commands::score(arguments, &screen),
         Command::Verify(arguments) => commands::verify(arguments, &screen),
         Command::Explain(arguments) => commands::explain(arguments, &screen),
+        Command::Principles(arguments) => commands::principles(arguments, &screen),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -79,7 +79,7 @@ pub fn contrast_gradient(matrix_kk: &[Vec<f64>]) -> Vec<Vec<f64>> {
         .collect()
 }
 
-fn assert_square(matrix_kk: &[Vec<f64>]) {
+pub(crate) fn assert_square(matrix_kk: &[Vec<f64>]) {
     let k = matrix_kk.len();
     let square = k > 0 && matrix_kk.iter().all(|row| row.len() == k);
     assert!(

@@ -11,9 +11,13 @@
 //! Start at [`contrast_losses`] for one question, [`bounds`] for many.
 
 mod bound;
+mod club;
 mod contrast;
 mod kl;
+mod reading;
 
 pub use bound::{BoundEstimate, bounds};
+pub use club::{channel_information, club};
 pub use contrast::{Bounds, Losses, contrast_gradient, contrast_losses};
 pub use kl::k3;
+pub use reading::{Reading, permuted_readings, reading};

@@ -14,4 +14,4 @@ mod statistics;
 pub use draw::Key;
 pub use gradient::{GradientCheck, check_gradient};
 pub use reduce::{dot, log_softmax, log_sum_exp, mean, norm, softmax, sum, variance};
-pub use statistics::{Interval, bootstrap_mean};
+pub use statistics::{Interval, bootstrap, bootstrap_mean, central, spearman};

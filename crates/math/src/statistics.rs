@@ -37,29 +37,82 @@ pub fn bootstrap_mean(values: &[(usize, f64)], resamples: usize, key: Key) -> In
     }
     let totals: Vec<(f64, f64)> = totals.into_values().collect();
     let value = mean(&values.iter().map(|&(_, value)| value).collect::<Vec<_>>());
-    if totals.len() < 2 || resamples == 0 {
-        return Interval {
-            low: f64::NAN,
-            value,
-            high: f64::NAN,
-        };
-    }
-    let resampled = |resample: usize| {
-        let key = key.child(resample as u64);
-        let drawn = (0..totals.len()).map(|draw| totals[key.below(draw as u64, totals.len())]);
-        let (sum, count) = drawn.fold((0.0, 0.0), |(sum, count), (more_sum, more)| {
-            (sum + more_sum, count + more)
-        });
+    let of_drawn = |drawn: &[usize]| {
+        let (sum, count) = drawn
+            .iter()
+            .map(|&unit| totals[unit])
+            .fold((0.0, 0.0), |(sum, count), (more_sum, more)| {
+                (sum + more_sum, count + more)
+            });
         sum / count
     };
-    let mut means: Vec<f64> = (0..resamples).map(resampled).collect();
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[((resamples - 1) as f64 * share).round() as usize];
     Interval {
-        low: at(0.025),
         value,
-        high: at(0.975),
+        ..bootstrap(totals.len(), resamples, key, of_drawn)
     }
+}
+
+/// Any statistic of `units` independent units, with its percentile bootstrap interval (95 %).
+///
+/// `statistic` is given the numbers of the units of a resample, as often as each was drawn; the
+/// value is that of every unit once. Resamples in which it is not finite are left out.
+///
+/// The ends are NaN for fewer than two units or no resamples that can be used.
+///
+/// # Source
+/// As [`bootstrap_mean`].
+pub fn bootstrap(
+    units: usize,
+    resamples: usize,
+    key: Key,
+    statistic: impl Fn(&[usize]) -> f64,
+) -> Interval {
+    let mut drawn: Vec<usize> = (0..units).collect();
+    let value = statistic(&drawn);
+    let mut found = Vec::with_capacity(resamples);
+    if units > 1 {
+        for resample in 0..resamples {
+            let key = key.child(resample as u64);
+            for (draw, unit) in drawn.iter_mut().enumerate() {
+                *unit = key.below(draw as u64, units);
+            }
+            found.push(statistic(&drawn));
+        }
+    }
+    let [low, high] = central(found);
+    Interval { low, value, high }
+}
+
+/// The ends between which the central 95 % of the finite values lie; NaN where there are none.
+pub fn central(mut values: Vec<f64>) -> [f64; 2] {
+    values.retain(|value| value.is_finite());
+    values.sort_by(f64::total_cmp);
+    [0.025, 0.975].map(|share| {
+        let last = values.len().saturating_sub(1);
+        let at = (last as f64 * share).round() as usize;
+        values.get(at).copied().unwrap_or(f64::NAN)
+    })
+}
+
+/// Spearman's rank correlation of pairs, ties at their mean rank; NaN where a side does not vary.
+///
+/// # Source
+/// Spearman, "The proof and measurement of association between two things" (1904); ties: Kendall
+/// and Gibbons, "Rank Correlation Methods" (1990), section 3.8.
+pub fn spearman(pairs: &[(f64, f64)]) -> f64 {
+    let ranks = |side: fn(&(f64, f64)) -> f64| -> Vec<f64> {
+        let values: Vec<f64> = pairs.iter().map(side).collect();
+        let rank = |value: &f64| {
+            let below = values.iter().filter(|other| *other < value).count();
+            let upto = values.iter().filter(|other| *other <= value).count();
+            0.5 * (below + upto) as f64
+        };
+        let ranks: Vec<f64> = values.iter().map(rank).collect();
+        let middle = mean(&ranks);
+        ranks.iter().map(|rank| rank - middle).collect()
+    };
+    let (left, right) = (ranks(|pair| pair.0), ranks(|pair| pair.1));
+    crate::dot(&left, &right) / (crate::norm(&left) * crate::norm(&right))
 }
 
 #[cfg(test)]
@@ -81,6 +134,21 @@ mod tests {
         let found = bootstrap_mean(values, 1000, Key::new(4));
         assert!(found.low < found.value && found.value < found.high);
         found.high - found.low
+    }
+
+    #[test]
+    fn ranks_alone_decide_a_rank_correlation() {
+        let check = |pairs: &[(f64, f64)], expected: f64| {
+            let found = spearman(pairs);
+            assert!((found - expected).abs() < 1e-12, "{pairs:?}: {found}");
+        };
+        check(&[(1.0, 1.0), (2.0, 8.0), (3.0, 100.0)], 1.0);
+        check(&[(1.0, 3.0), (2.0, 2.0), (30.0, 1.0)], -1.0);
+        // 1 − 6·Σd²/(n·(n² − 1)) with differences of 0, 1, 1, 0.
+        check(&[(1.0, 1.0), (2.0, 3.0), (3.0, 2.0), (4.0, 4.0)], 0.8);
+        // Ranks 1.5, 1.5, 3 and 1, 2, 3.
+        check(&[(1.0, 1.0), (1.0, 2.0), (2.0, 3.0)], 0.75_f64.sqrt());
+        assert!(spearman(&[(1.0, 1.0), (1.0, 2.0)]).is_nan());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::Signals;
+use crate::{PolicyError, Signals};
 
 /// Completions under shared prefixes. A prefix is computed once, however many rows follow it.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,6 +86,27 @@ impl Batch {
             }
         }
         slices
+    }
+
+    /// The signals of every row, from a `score` that is asked for one slice of at most `tokens_max`
+    /// tokens after the other.
+    ///
+    /// # Errors
+    /// Where `score` fails.
+    pub fn scored(
+        &self,
+        tokens_max: usize,
+        mut score: impl FnMut(&Self) -> Result<Signals, PolicyError>,
+    ) -> Result<Signals, PolicyError> {
+        let unscored = vec![Vec::new(); self.rows.len()];
+        let mut whole = Signals {
+            logprobs_nt: unscored.clone(),
+            points_nd: unscored,
+        };
+        for slice in self.slices(tokens_max) {
+            slice.place(score(&slice.batch)?, &mut whole);
+        }
+        Ok(whole)
     }
 
     /// For each prefix, the indices of its rows in their order.
@@ -192,13 +213,13 @@ mod tests {
                 .collect(),
             points_nd: whole.rows.iter().map(|r| vec![r.prefix as f64]).collect(),
         };
-        let mut rebuilt = Signals {
-            logprobs_nt: vec![vec![]; 6],
-            points_nd: vec![vec![]; 6],
-        };
-        for slice in whole.slices(12) {
-            slice.place(slice.select(&signals), &mut rebuilt);
-        }
-        assert_eq!(rebuilt, signals);
+        let slices = whole.slices(12);
+        let mut asked = slices.iter();
+        let rebuilt = whole.scored(12, |batch| {
+            let slice = asked.next().expect("as many slices");
+            assert_eq!(&slice.batch, batch);
+            Ok(slice.select(&signals))
+        });
+        assert_eq!(rebuilt, Ok(signals));
     }
 }

@@ -7,11 +7,20 @@
 //!
 //! Axes: `q` questions, `k` constitutions (rows of a contrast) and their completions (columns).
 //!
-//! Start at [`Constitution`], then [`contrast::rows`].
+//! Start at [`Constitution`], then [`contrast::rows`]; for the metrics of a principle before
+//! training at [`score`], then [`sufficiency`].
 
 mod constitution;
 pub mod contrast;
 mod parse;
+mod score;
+mod select;
+mod sufficiency;
 
 pub use constitution::{Constitution, Identifiers, LENGTH_TOLERANCE, Mismatch, Principle};
 pub use parse::PrincipleError;
+pub use score::{Asked, Completion, Contrasts, draw, score};
+pub use select::{Candidate, Pick, coverage, nearest, select};
+pub use sufficiency::{
+    Contrast, Figure, INFORMATIVE, PROMPTS_MIN, Sufficiency, Verdict, sufficiency,
+};

@@ -12,6 +12,8 @@
 //! .lock                         held by the process that writes the run
 //! ```
 //!
+//! What principles are scored before a run is a file of its own, [`Scores`].
+//!
 //! Whatever has its final name is whole: files and folders are built under another name and
 //! renamed, and of `metrics.jsonl`, which grows, only lines that end count. A number that is not
 //! finite is written as `null`, since JSON has no other word for it.
@@ -24,6 +26,7 @@ mod data;
 mod error;
 mod folder;
 mod position;
+mod scores;
 #[cfg(test)]
 mod scratch;
 mod step;
@@ -35,5 +38,6 @@ pub use data::{DataRecord, SplitRecord};
 pub use error::RecordError;
 pub use folder::RunFolder;
 pub use position::{Best, DrawnRecord, GroupRecord, Position, TrainerState};
+pub use scores::{ConvergencePoint, PrincipleScore, Scores};
 pub use step::{CompletionRecord, StepRecord};
 pub use summary::{Before, Evaluation, Summary};

@@ -28,5 +28,5 @@ pub use grade::{Grade, GraderError, Ungraded, WeightedGrader, weighted_reward};
 pub use grader::{AnswerGrader, FormatGrader, Grader, Item};
 pub use pattern::RegexGrader;
 pub use prompt::{Prompt, Question, render};
-pub use span::token_span;
+pub use span::{scored_span, token_span};
 pub use statistics::statistics;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::Format;
+
 /// The tokens that overlap a byte range of the text that `pieces_t` spell, or `None` if there are
 /// none.
 ///
@@ -29,10 +31,23 @@ pub fn token_span(pieces_t: &[String], bytes: &Range<usize>) -> Option<Range<usi
         .filter(|span| !span.is_empty())
 }
 
+/// The tokens of a completion that count where principles are scored before training: its
+/// reasoning where the format is valid, else all of it but the last token. `None`: there are none.
+///
+/// Training contrasts valid completions alone; a model that was never asked for the format has
+/// few of them, and a principle shows in what it writes all the same. \[ours\]
+pub fn scored_span(format: &Format, pieces_t: &[String]) -> Option<Range<usize>> {
+    let reasoning = format
+        .parse(&pieces_t.concat())
+        .map(|spans| spans.reasoning);
+    let whole = 0..pieces_t.len().saturating_sub(1);
+    let span = reasoning.and_then(|reasoning| token_span(pieces_t, &reasoning));
+    span.or((!whole.is_empty()).then_some(whole))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Format;
 
     /// The pieces of a tokenizer whose tokens are `width` bytes each, and an end token.
     fn pieces(text: &str, width: usize) -> Vec<String> {
@@ -81,6 +96,16 @@ mod tests {
                 "{width}"
             );
         }
+    }
+
+    #[test]
+    fn a_completion_of_another_form_counts_whole_but_for_its_last_token() {
+        let format = Format::default();
+        let scored = |text: &str| scored_span(&format, &pieces(text, 1));
+        let valid = "<reasoning>so</reasoning><answer>2</answer>";
+        assert_eq!(scored(valid), Some(11..13));
+        assert_eq!(scored("so 2"), Some(0..4));
+        assert_eq!(scored(""), None);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) fn accumulate<E: From<PolicyError>>(
     // Both passes over the slices count.
     let passes = 2 * slices.len();
     let mut done = 0;
-    let whole = scored(batch, &slices, |slice| {
+    let whole = batch.scored(tokens_max, |slice| {
         progress(done, passes);
         done += 1;
         // Not `signals`: where training drops entries, both passes are to drop the same.
@@ -58,19 +58,8 @@ pub(crate) fn accumulate<E: From<PolicyError>>(
     Ok(())
 }
 
-/// The signals of a batch, scored in slices of at most `tokens_max` tokens.
-///
-/// # Errors
-/// Where `score` fails.
-pub(crate) fn signals(
-    batch: &Batch,
-    tokens_max: usize,
-    score: impl FnMut(&Batch) -> Result<Signals, PolicyError>,
-) -> Result<Signals, PolicyError> {
-    scored(batch, &batch.slices(tokens_max), score)
-}
-
-/// As [`signals`], but of some rows only; those of the others are empty.
+/// The signals of some rows of a batch, scored in slices of at most `tokens_max` tokens; those of
+/// the others are empty.
 ///
 /// # Errors
 /// Where `score` fails.
@@ -88,28 +77,13 @@ pub(crate) fn signals_of(
         },
         rows,
     };
-    let mut whole = unscored(batch);
-    part.place(signals(&part.batch, tokens_max, score)?, &mut whole);
+    let unscored = vec![Vec::new(); batch.rows.len()];
+    let mut whole = Signals {
+        logprobs_nt: unscored.clone(),
+        points_nd: unscored,
+    };
+    part.place(part.batch.scored(tokens_max, score)?, &mut whole);
     Ok(whole)
-}
-
-fn scored(
-    batch: &Batch,
-    slices: &[Slice],
-    mut score: impl FnMut(&Batch) -> Result<Signals, PolicyError>,
-) -> Result<Signals, PolicyError> {
-    let mut whole = unscored(batch);
-    for slice in slices {
-        slice.place(score(&slice.batch)?, &mut whole);
-    }
-    Ok(whole)
-}
-
-fn unscored(batch: &Batch) -> Signals {
-    Signals {
-        logprobs_nt: vec![Vec::new(); batch.rows.len()],
-        points_nd: vec![Vec::new(); batch.rows.len()],
-    }
 }
 
 #[cfg(test)]

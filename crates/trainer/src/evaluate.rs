@@ -7,7 +7,7 @@ use principle::{Principle, contrast};
 use record::{CompletionRecord, Evaluation};
 use rollout::{Completion, Group, Rollout, RolloutError, WeightedGrader};
 
-use crate::accumulate::{signals, signals_of};
+use crate::accumulate::signals_of;
 use crate::completions::completion_records;
 use crate::draws::{BOOTSTRAP, CLOUD, EVALUATION};
 use crate::prompts::prompts;
@@ -205,7 +205,7 @@ impl Scored {
         let tokens_max = settings.micro_batch_tokens;
         let reference = settings
             .drift
-            .map(|_| signals(&batch, tokens_max, |slice| policy.reference_signals(slice)));
+            .map(|_| batch.scored(tokens_max, |slice| policy.reference_signals(slice)));
         let key = Key::new(settings.seed).child(CLOUD);
         let (own, cloud) = (batch.rows.len(), cloud(&batch, key));
         let rows_qkk = contrast::rows(&mut batch, &contrasted_qk(groups)).rows_qkk;

@@ -18,7 +18,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
         &["math", "transport", "information", "policy"],
     ),
     ("crates/rollout", &["math", "policy"]),
-    ("crates/principle", &["math", "policy"]),
+    ("crates/principle", &["math", "information", "policy"]),
     ("crates/record", &[]),
     ("crates/stationary", &["math"]),
     ("crates/model", &["math", "policy", "kernel"]),

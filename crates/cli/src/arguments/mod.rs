@@ -4,6 +4,7 @@
 mod explain;
 mod generate;
 mod model;
+mod principles;
 mod run;
 mod score;
 mod verify;
@@ -13,6 +14,9 @@ use clap::{Parser, Subcommand};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use generate::GenerateArguments;
 pub(crate) use model::{DeviceChoice, MachineArguments, ModelArguments};
+pub(crate) use principles::{
+    PrinciplesArguments, PrinciplesCommand, ScorePrinciplesArguments, SelectPrinciplesArguments,
+};
 pub(crate) use run::{SftArguments, TrainArguments};
 pub(crate) use score::ScoreArguments;
 pub(crate) use verify::VerifyArguments;
@@ -41,6 +45,8 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Say in sentences what a run did and why, from its record
     Explain(ExplainArguments),
+    /// Measure principles before training, and choose among them
+    Principles(PrinciplesArguments),
 }
 
 impl Command {
@@ -53,6 +59,7 @@ impl Command {
             Self::Score(arguments) => arguments.machine.plain,
             Self::Verify(arguments) => arguments.machine.plain,
             Self::Explain(arguments) => arguments.plain,
+            Self::Principles(arguments) => arguments.command.is_plain(),
         }
     }
 }

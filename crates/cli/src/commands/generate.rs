@@ -15,9 +15,6 @@ use crate::machine::{self, Opened};
 use crate::range::{not_negative, require, some};
 use crate::terminal::{Bars, Phase, Screen, output};
 
-/// The most tokens of a completion, where nothing is asked for and the context is long enough.
-const LENGTH_MAX: usize = 256;
-
 /// Draws, then prints each completion: its text, or with `--json` an object.
 ///
 /// # Errors
@@ -29,10 +26,7 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
         || arguments.constitution.is_some();
     let prompts = prompts(arguments, is_chat)?;
     let opened = machine::open_arguments(&arguments.model, is_chat)?;
-    if arguments.max_completion_length.is_none() {
-        let half = opened.config.context(1).div_ceil(2);
-        options.max_completion_length = options.max_completion_length.min(half);
-    }
+    options.max_completion_length = opened.max_completion_length(arguments.max_completion_length);
     let requests = requests(&opened, &prompts, &options, arguments)?;
     let device = machine::device(&arguments.machine);
     let mut policy = Transformer::open(&opened.source, &device)
@@ -62,7 +56,9 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
 fn sampling(arguments: &GenerateArguments) -> Result<SamplingOptions, InputError> {
     some("--num", arguments.num)?;
     not_negative("--temperature", arguments.temperature)?;
-    let max_completion_length = arguments.max_completion_length.unwrap_or(LENGTH_MAX);
+    let max_completion_length = arguments
+        .max_completion_length
+        .unwrap_or(machine::LENGTH_MAX);
     some("--max-completion-length", max_completion_length)?;
     let top_p = arguments.top_p;
     require(

@@ -5,6 +5,7 @@ mod explain;
 mod generate;
 mod keeper;
 mod memory;
+mod principles;
 mod report;
 mod run;
 mod score;
@@ -14,6 +15,7 @@ mod verify;
 
 pub(crate) use explain::explain;
 pub(crate) use generate::generate;
+pub(crate) use principles::principles;
 pub(crate) use score::score;
 pub(crate) use sft::sft;
 pub(crate) use train::train;

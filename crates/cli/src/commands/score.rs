@@ -141,17 +141,13 @@ fn batch(rows: Vec<(Vec<u32>, Vec<u32>)>) -> Batch {
 }
 
 fn signals(policy: &Transformer, batch: &Batch, screen: &Screen) -> Result<Signals, PolicyError> {
-    let slices = batch.slices(TOKENS_MAX);
-    let empty = vec![Vec::new(); batch.rows.len()];
-    let mut whole = Signals {
-        logprobs_nt: empty.clone(),
-        points_nd: empty,
-    };
+    let (mut done, total) = (0, batch.slices(TOKENS_MAX).len());
     let mut bars = Bars::new(screen, 0);
-    for (done, slice) in slices.iter().enumerate() {
-        bars.phase(Phase::Evaluation, 0, done, slices.len());
-        slice.place(policy.signals(&slice.batch)?, &mut whole);
-    }
+    let signals = batch.scored(TOKENS_MAX, |slice| {
+        bars.phase(Phase::Evaluation, 0, done, total);
+        done += 1;
+        policy.signals(slice)
+    });
     bars.finish();
-    Ok(whole)
+    signals
 }

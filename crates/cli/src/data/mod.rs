@@ -6,6 +6,7 @@
 mod conversation;
 mod csv;
 mod examples;
+mod given;
 mod gsm8k;
 mod json;
 mod jsonl;
@@ -21,6 +22,7 @@ mod tests;
 
 pub(crate) use conversation::{Conversation, completion};
 pub(crate) use examples::{Exemplar, Form, examples};
+pub(crate) use given::{GivenCompletions, given_completions};
 pub(crate) use questions::{Asked, Columns, questions};
 pub(crate) use row::{Place, Row};
 pub(crate) use rows::rows;

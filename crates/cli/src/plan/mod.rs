@@ -10,13 +10,15 @@ mod graders;
 mod inputs;
 mod principles;
 mod questions;
+mod scoring;
 mod settings;
 mod sft;
 mod train;
 
 pub(crate) use budget::Budget;
-pub(crate) use folder::run_folder;
+pub(crate) use folder::{new_file, run_folder};
 pub(crate) use graders::graders;
+pub(crate) use scoring::{ScoringPlan, Subject};
 pub(crate) use settings::{dtype, optimizer};
 pub(crate) use sft::SftPlan;
 pub(crate) use train::TrainPlan;

@@ -231,7 +231,11 @@ fn count(marks: &[bool]) -> usize {
 fn limit(recipe: &TrainRecipe, config: &Config) -> Result<fit::Limit, InputError> {
     let (asked, context) = (recipe.sampling.max_completion_length, config.context(1));
     if asked >= context {
-        return Err(InputError::NoRoom { asked, context });
+        return Err(InputError::NoRoom {
+            key: "sampling.max_completion_length",
+            asked,
+            context,
+        });
     }
     Ok(fit::Limit {
         key: "data.max_prompt_length",

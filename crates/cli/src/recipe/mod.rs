@@ -16,7 +16,7 @@ mod terms;
 mod train;
 
 pub(crate) use keys::Sections;
-pub(crate) use model::{CheckpointDtype, FormatSection, ModelSection};
+pub(crate) use model::{CheckpointDtype, FormatPreset, FormatSection, ModelSection};
 pub(crate) use optimizer::{OptimizerSection, Scheduler};
 pub(crate) use read::{RecipeError, RecipeText, read};
 pub(crate) use rewards::{CommandSection, RewardSection};

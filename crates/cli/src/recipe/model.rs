@@ -72,7 +72,7 @@ pub(crate) struct FormatSection {
 }
 
 /// A known format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FormatPreset {
     /// Two tags.

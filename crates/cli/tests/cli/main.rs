@@ -4,6 +4,7 @@ mod data;
 mod explain;
 mod faults;
 mod graders;
+mod principles;
 mod process;
 mod refusals;
 mod resume;

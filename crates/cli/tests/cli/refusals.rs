@@ -28,7 +28,7 @@ fn refused(folder: &Path, arguments: &[&str]) -> String {
     found
 }
 
-fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
+pub(crate) fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
     fs::write(folder.join(name), content).expect("the test's own folder");
 }
 
@@ -254,7 +254,7 @@ fn a_folder_below_what_is_no_folder_is_refused_before_the_run() {
 }
 
 /// The built-in model as a folder.
-fn model(folder: &Path) -> PathBuf {
+pub(crate) fn model(folder: &Path) -> PathBuf {
     let asset = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/nano/model");
     let copy = folder.join("model");
     fs::create_dir(&copy).expect("the test's own folder");
@@ -382,23 +382,27 @@ fn every_file_of_a_model_is_checked() {
     }
 }
 
+/// The weights with one tensor all of one number, by its bits in bfloat16.
+pub(crate) fn filled(weights: &[u8], name: &str, number: u16) -> Vec<u8> {
+    let (header, start) = header(weights);
+    let offset = |end: usize| {
+        let offset = header[name]["data_offsets"][end].as_u64();
+        usize::try_from(offset.expect("an offset")).expect("a short file")
+    };
+    let mut weights = weights.to_vec();
+    for bytes in weights[start + offset(0)..start + offset(1)].chunks_exact_mut(2) {
+        bytes.copy_from_slice(&number.to_le_bytes());
+    }
+    weights
+}
+
 #[test]
 fn weights_that_are_not_finite_or_overflow_are_refused_and_leave_no_run() {
     let folder = place("not-finite");
-    let model = model(&folder);
-    let path = model.join("model.safetensors");
+    let path = model(&folder).join("model.safetensors");
     let weights = fs::read(&path).expect("the copy is there");
-    let (header, start) = header(&weights);
     let write_all = |name: &str, number: u16| {
-        let offset = |end: usize| {
-            let offset = header[name]["data_offsets"][end].as_u64();
-            usize::try_from(offset.expect("an offset")).expect("a short file")
-        };
-        let mut weights = weights.clone();
-        for bytes in weights[start + offset(0)..start + offset(1)].chunks_exact_mut(2) {
-            bytes.copy_from_slice(&number.to_le_bytes());
-        }
-        fs::write(&path, weights).expect("the test's own folder");
+        fs::write(&path, filled(&weights, name, number)).expect("the test's own folder");
     };
     let set = "--set=model.path=model";
     // bfloat16: NaN, and the largest number.
