@@ -11,6 +11,9 @@ use super::MachineArguments;
 pub(crate) struct TrainArguments {
     /// The recipe (TOML); without one, the built-in run on the built-in model
     pub(crate) recipe: Option<PathBuf>,
+    /// Instead of one run, the runs of a study (TOML): sets of principles by their index, compared
+    #[arg(long, value_name = "STUDY", conflicts_with_all = ["recipe", "overrides", "dry_run"])]
+    pub(crate) study: Option<PathBuf>,
     /// How the recipe is run.
     #[command(flatten)]
     pub(crate) run: RunArguments,

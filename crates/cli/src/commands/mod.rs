@@ -10,6 +10,7 @@ mod report;
 mod run;
 mod score;
 mod sft;
+mod study;
 mod train;
 mod verify;
 

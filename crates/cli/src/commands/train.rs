@@ -11,7 +11,7 @@ use trainer::{EvaluationSettings, TrainError, Trained, Training};
 use super::begin::{self, Begun, Resumed};
 use super::keeper::Checkpoints;
 use super::memory::peak_mib;
-use super::{report, run};
+use super::{report, run, study};
 use crate::arguments::TrainArguments;
 use crate::error::{Failure, InputError};
 use crate::plan::{self, TrainPlan, graders, run_folder};
@@ -24,6 +24,9 @@ use crate::{inputs, machine, nano};
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.
 pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), Failure> {
+    if let Some(path) = &arguments.study {
+        return study::study(path, arguments, screen);
+    }
     let start = Instant::now();
     let resumed = arguments
         .run
