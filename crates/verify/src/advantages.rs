@@ -5,6 +5,7 @@ use crate::{Bench, Finding, VerifyError};
 /// Both sides are `f64` on a handful of rewards.
 const TOLERANCE: f64 = 1e-12;
 
+#[expect(clippy::unnecessary_wraps, reason = "checks share one type")]
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Finding>, VerifyError> {
     let completions = &bench.played.completions;
     let mut worst = 0.0_f64;

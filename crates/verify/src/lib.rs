@@ -36,7 +36,7 @@ mod terms;
 mod tiny;
 
 pub use bench::{AdamW, Bench, Subject};
-pub use check::{Check, Finding, checks};
+pub use check::{Check, Finding, Run, checks};
 pub use decoder::{Decoder, DecoderShape};
 pub use error::VerifyError;
 pub use letters::Letters;

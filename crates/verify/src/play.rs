@@ -7,7 +7,7 @@ use rollout::{FormatGrader, WeightedGrader, render};
 use trainer::{Schedule, Settings, Task, Training};
 
 use crate::length_grader::LengthGrader;
-use crate::stage::{Actor, Lines, Score, Stage};
+use crate::stage::{Actor, Lines, Sampled, Score, Stage};
 use crate::task::task;
 use crate::{Subject, VerifyError};
 
@@ -192,7 +192,10 @@ impl<'a> Play<'a> {
             .forwards
             .pop()
             .unwrap_or_else(|| (empty(), Signals::default()));
-        let (prefixes_g, samples_g) = stage.sampled.take();
+        let Sampled {
+            prefixes_g,
+            samples_g,
+        } = stage.sampled.take();
         Ok(Played {
             record,
             completions,

@@ -28,12 +28,19 @@ pub(crate) enum Lines<'a> {
     Kept(&'a [Vec<Sample>]),
 }
 
+/// The prefix of each request, and what it was given.
+#[derive(Default)]
+pub(crate) struct Sampled {
+    pub(crate) prefixes_g: Vec<Vec<u32>>,
+    pub(crate) samples_g: Vec<Vec<Sample>>,
+}
+
 /// Stands in for the policy in one step; nothing is updated.
 pub(crate) struct Stage<'a> {
     actor: Actor<'a>,
     lines: Lines<'a>,
-    /// The prefix of each request, and what it was given.
-    pub(crate) sampled: RefCell<(Vec<Vec<u32>>, Vec<Vec<Sample>>)>,
+    /// What was last sampled.
+    pub(crate) sampled: RefCell<Sampled>,
     /// Every batch of a forward pass, with its signals.
     pub(crate) forwards: Vec<(Batch, Signals)>,
     /// Every gradient in signals that came back.
@@ -104,7 +111,10 @@ impl Sampler for Stage<'_> {
             (Lines::Free, Actor::Speaker(..)) => unreachable!("a speaker is given its lines"),
         };
         let prefixes = requests.iter().map(|request| request.prefix.clone());
-        *self.sampled.borrow_mut() = (prefixes.collect(), samples.clone());
+        *self.sampled.borrow_mut() = Sampled {
+            prefixes_g: prefixes.collect(),
+            samples_g: samples.clone(),
+        };
         Ok(samples)
     }
 }

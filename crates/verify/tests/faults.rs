@@ -82,7 +82,9 @@ impl Faulty {
                 Fault::Chance => logprobs_t[0] -= 1e-9 * self.calls.get(),
                 Fault::ShortPoints => {
                     let length = row.reasoning.as_ref().map_or(1.0, |span| span.len() as f64);
-                    point_d.iter_mut().for_each(|x| *x *= 1.0 - 0.5 / length);
+                    for x in point_d {
+                        *x *= 1.0 - 0.5 / length;
+                    }
                 }
                 _ => {}
             }
