@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import transformers.utils.chat_template_utils as chat
-from transformers import PreTrainedTokenizerFast
+from transformers import GPT2Tokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 
 DATA = Path(sys.argv[1])
 
@@ -48,6 +48,8 @@ TEXTS = [
     "<reasoning>\nIt's 3.14; they'll   see…\n</reasoning>\n<answer>\t42</answer>",
     "Привет, мир! Ünïcödé é ไทย 👩‍👩‍👧 \u00a0\u2003x\r\n",
     "Once upon a time, there was a little girl named Lily.",
+    "I'LL say we'Re 1234567890 x=3.5e-7;\t\ttabs\r\n\r\n\n   end  ",
+    "<|im_start|>user\nhi<|im_end|>\n<|endoftext|><tool_call>e\u0301 \u1e9b\u0323</tool_call>",
 ]
 TEMPLATES = {
     "chat_templates/trl/qwen2_5.jinja": {"eos_token": "<|im_end|>"},
@@ -80,6 +82,13 @@ TOKENIZERS = {
 }
 
 
+# Folders of vocab.json and merges.txt alone, with the class that reads them.
+PARTS = {
+    "tokenizers/gpt2": GPT2Tokenizer,
+    "tokenizers/qwen2.5-0.5b-instruct": Qwen2Tokenizer,
+}
+
+
 def template_of(path):
     text = (DATA / path).read_text()
     return json.loads(text)["chat_template"] if path.endswith(".json") else text
@@ -93,6 +102,10 @@ def rendered(template, special, conversation):
             [messages], chat_template=template, add_generation_prompt=True, **special
         )
         case["text"] = texts[0]
+        texts, _ = chat.render_jinja_template(
+            [messages], chat_template=template, add_generation_prompt=False, **special
+        )
+        case["unprompted"] = texts[0]
     except Exception as error:  # noqa: BLE001 - a template raises what it likes
         case["error"] = str(error)
     return case
@@ -104,12 +117,15 @@ def template_cases(path, special):
     return {"file": path, "special": special, "cases": cases}
 
 
-def tokenizer_cases(folder, special):
-    tokenizer = PreTrainedTokenizerFast(
+def whole_file(folder, special):
+    return PreTrainedTokenizerFast(
         tokenizer_file=str(DATA / folder / "tokenizer.json"),
         clean_up_tokenization_spaces=False,
         **special,
     )
+
+
+def tokenizer_cases(folder, tokenizer, special):
     # By id: a special token that is also `normalized` escapes `skip_special_tokens`.
     added = tokenizer.added_tokens_decoder.items()
     special_ids = {id for id, token in added if token.special}
@@ -131,7 +147,7 @@ def tokenizer_cases(folder, special):
         {"ids": ids, "text": tokenizer.decode([id for id in ids if id not in special_ids])}
         for ids in sequences
     ]
-    if folder.startswith("tokenizers"):
+    if special and folder.startswith("tokenizers"):
         inside = DATA / folder / "chat_template.jinja"
         path = f"{folder}/{'chat_template.jinja' if inside.exists() else 'tokenizer_config.json'}"
         renders = [rendered(template_of(path), special, talk) for talk in CONVERSATIONS]
@@ -144,7 +160,14 @@ def tokenizer_cases(folder, special):
 json.dump(
     {
         "templates": [template_cases(*item) for item in TEMPLATES.items()],
-        "tokenizers": [tokenizer_cases(*item) for item in TOKENIZERS.items()],
+        "tokenizers": [
+            tokenizer_cases(folder, whole_file(folder, special), special)
+            for folder, special in TOKENIZERS.items()
+        ]
+        + [
+            tokenizer_cases(folder, kind.from_pretrained(DATA / folder), {})
+            for folder, kind in PARTS.items()
+        ],
     },
     sys.stdout,
     ensure_ascii=False,

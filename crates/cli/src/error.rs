@@ -64,6 +64,16 @@ pub(crate) enum InputError {
         /// The places.
         tried: Vec<String>,
     },
+    /// A model of the hub that cannot be had.
+    #[error("{key} is `{found}`, which is no folder; as a model of the hub: {reason}")]
+    Hub {
+        /// The recipe's key or the argument.
+        key: &'static str,
+        /// As given.
+        found: String,
+        /// Why not.
+        reason: String,
+    },
     /// A path of no characters.
     #[error("{key} is empty; expected a path")]
     NoPath {

@@ -7,6 +7,7 @@ use model::{ChatTokenizer, Config, Device, PLAIN_TEMPLATE, Source, Transformer};
 use crate::arguments::{DeviceChoice, MachineArguments, ModelArguments};
 use crate::data::find;
 use crate::error::InputError;
+use crate::hub;
 use crate::nano;
 use crate::recipe::ModelSection;
 
@@ -51,7 +52,7 @@ pub(crate) fn open_section(
     folder: Option<&Path>,
 ) -> Result<Opened, InputError> {
     let source = source("model.path", &section.path, folder)?;
-    if let Source::Folder(path) = &source {
+    if let (Source::Folder(path), None) = (&source, hub::snapshot(&section.path)) {
         section.path = path.display().to_string();
     }
     let template = match &mut section.chat_template {
@@ -100,11 +101,22 @@ fn open(name: &str, source: Source, template: Option<&str>) -> Result<Opened, In
     })
 }
 
-fn source(key: &'static str, word: &str, folder: Option<&Path>) -> Result<Source, InputError> {
+/// The files that a word names.
+///
+/// # Errors
+/// Where it names none.
+pub(crate) fn source(
+    key: &'static str,
+    word: &str,
+    folder: Option<&Path>,
+) -> Result<Source, InputError> {
     if word == nano::NANO {
         return Ok(nano::model());
     }
-    Ok(Source::Folder(find(key, word, folder)?))
+    match find(key, word, folder) {
+        Ok(path) => Ok(Source::Folder(path)),
+        Err(missing) => hub::snapshot(word).map(Source::Folder).ok_or(missing),
+    }
 }
 
 /// The template's name, absolute where it is a file, and its text.

@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod data;
 mod error;
+mod hub;
 mod inputs;
 mod machine;
 mod nano;
@@ -27,18 +28,9 @@ use error::Failure;
 use terminal::Screen;
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
+    let Arguments { mut command } = Arguments::parse();
     let screen = Screen::new(command.is_plain());
-    let result = match &command {
-        Command::Train(arguments) => commands::train(arguments, &screen),
-        Command::Sft(arguments) => commands::sft(arguments, &screen),
-        Command::Generate(arguments) => commands::generate(arguments, &screen),
-        Command::Score(arguments) => commands::score(arguments, &screen),
-        Command::Verify(arguments) => commands::verify(arguments, &screen),
-        Command::Explain(arguments) => commands::explain(arguments, &screen),
-        Command::Principles(arguments) => commands::principles(arguments, &screen),
-    };
-    match result {
+    match run(&mut command, &screen) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of standard output has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -50,5 +42,21 @@ fn main() -> ExitCode {
             screen.line(format!("{} {failure}", screen.red("error:")));
             failure.exit_code()
         }
+    }
+}
+
+fn run(command: &mut Command, screen: &Screen) -> Result<(), Failure> {
+    if let Some((key, model)) = command.model() {
+        hub::fetch(key, model, None, screen)?;
+    }
+    match command {
+        Command::Train(arguments) => commands::train(arguments, screen),
+        Command::Sft(arguments) => commands::sft(arguments, screen),
+        Command::Generate(arguments) => commands::generate(arguments, screen),
+        Command::Score(arguments) => commands::score(arguments, screen),
+        Command::Verify(arguments) => commands::verify(arguments, screen),
+        Command::Explain(arguments) => commands::explain(arguments, screen),
+        Command::Principles(arguments) => commands::principles(arguments, screen),
+        Command::Models(arguments) => commands::models(arguments, screen),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::decoder::Adapter;
 use crate::lora::{LoraOptions, Module, TargetModules, modules};
-use crate::weights::{Dtype, Weights, write};
+use crate::weights::{Dtype, Weights, write_file};
 use crate::{ModelError, Source, Transformer};
 
 const CONFIG: &str = "adapter_config.json";
@@ -150,14 +150,19 @@ impl Transformer {
     /// # Panics
     /// If the model has adapters, or training has begun.
     pub fn load_adapter(&mut self, adapter: &AdapterFolder, key: Key) -> Result<(), ModelError> {
-        let mut weights = Weights::file(&adapter.folder, WEIGHTS)?;
+        let weights = Weights::file(&adapter.folder, WEIGHTS)?;
         let mut adapted = modules(&self.config);
         adapted.retain(|module| weights.has(&tensor_name(module, "A")));
         let r = adapter.options.r;
         if adapted.is_empty() {
             let first = &modules(&self.config)[0];
             let (name, expected) = (tensor_name(first, "A"), vec![r, first.inputs]);
-            return Err(ModelError::MissingTensor { name, expected });
+            return Err(ModelError::MissingTensor {
+                name,
+                expected,
+                missing: 1,
+                instead: None,
+            });
         }
         let mut tensors = Vec::with_capacity(adapted.len());
         for module in &adapted {
@@ -165,7 +170,16 @@ impl Transformer {
             let up = weights.tensor(&tensor_name(module, "B"), &[module.outputs, r])?;
             tensors.push((transposed(&down, module.inputs), transposed(&up, r)));
         }
-        weights.finish()?;
+        let names = adapted.iter().flat_map(|module| {
+            let down = (tensor_name(module, "A"), vec![r, module.inputs]);
+            [down, (tensor_name(module, "B"), vec![module.outputs, r])]
+        });
+        let names: Vec<(String, Vec<usize>)> = names.collect();
+        weights.expect(
+            names
+                .iter()
+                .map(|(name, shape)| (name.as_str(), &shape[..])),
+        )?;
         self.attach(&adapter.options, key, &adapted, tensors);
         Ok(())
     }
@@ -191,7 +205,7 @@ impl Transformer {
                 (tensor_name(module, side), shape, values)
             })
         });
-        write(&folder.join(WEIGHTS), entries, dtype)?;
+        write_file(&folder.join(WEIGHTS), entries.collect(), dtype)?;
         let adapted: Vec<&Module> = adapters.iter().map(|(module, _)| module).collect();
         let config = config(options, base, &self.target_names(&adapted));
         let path = folder.join(CONFIG);

@@ -63,6 +63,17 @@ pub enum ModelError {
         /// The names that there are.
         known: String,
     },
+    /// There are weights, but not in safetensors.
+    #[error(
+        "{place} has no model.safetensors but {found}, which is not read; convert it with \
+         transformers: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+    )]
+    WeightsFormat {
+        /// Where they were looked for.
+        place: String,
+        /// What was found instead.
+        found: &'static str,
+    },
     /// A safetensors file whose header contradicts the format or the file's length.
     #[error("{file} is damaged: {reason}")]
     DamagedWeights {
@@ -72,12 +83,19 @@ pub enum ModelError {
         reason: String,
     },
     /// A tensor that the configuration asks for is not in the weights.
-    #[error("the weights have no {name}, expected of shape {expected:?}")]
+    #[error(
+        "the weights have no {name}, expected of shape {expected:?}{}",
+        others(*missing, instead.as_deref())
+    )]
     MissingTensor {
         /// The tensor.
         name: String,
         /// Its shape by the configuration.
         expected: Vec<usize>,
+        /// How many are missing, this one among them.
+        missing: usize,
+        /// A tensor that the configuration does not know.
+        instead: Option<String>,
     },
     /// A tensor has another shape than the configuration says.
     #[error("{name} has shape {found:?}, expected {expected:?}")]
@@ -129,6 +147,17 @@ pub enum ModelError {
         /// Why.
         reason: String,
     },
+    /// There is no `tokenizer.json`, and what stands in its place is not read.
+    #[error(
+        "{place} has no tokenizer.json but {found}; make one with transformers: \
+         AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+    )]
+    TokenizerFormat {
+        /// Where it was looked for.
+        place: String,
+        /// What was found instead.
+        found: String,
+    },
     /// The tokenizer can produce ids that have no embedding.
     #[error("the tokenizer has {ids} ids, the embedding {rows} rows")]
     VocabularyMismatch {
@@ -155,4 +184,14 @@ pub enum ModelError {
         /// Where it was looked for.
         place: String,
     },
+}
+
+/// The end of a message that names one of several tensors.
+fn others(missing: usize, instead: Option<&str>) -> String {
+    let more = match missing {
+        0 | 1 => String::new(),
+        missing => format!(", nor {} others", missing - 1),
+    };
+    let instead = instead.map_or(String::new(), |name| format!("; they have {name} instead"));
+    more + &instead
 }

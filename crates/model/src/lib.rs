@@ -22,6 +22,8 @@ mod store;
 mod training_state;
 mod transformer;
 
+mod inspect;
+
 #[cfg(test)]
 mod lora_parity;
 #[cfg(test)]
@@ -30,11 +32,12 @@ mod parity;
 pub use adapter_folder::AdapterFolder;
 pub use config::{Config, Family, Gate, LayerKind, Rotation, Scaling, Shape};
 pub use error::ModelError;
+pub use inspect::Inspection;
 pub use kernel::Device;
 pub use lora::{LoraOptions, TargetModules};
-pub use memory::Workload;
+pub use memory::{Trained, Workload};
 pub use optimizer::OptimizerOptions;
 pub use source::{Embedded, Source};
-pub use tokenizer::{ChatTokenizer, PLAIN_TEMPLATE};
+pub use tokenizer::{ChatTokenizer, PLAIN_TEMPLATE, TemplateFacts, TokenizerFacts};
 pub use transformer::Transformer;
 pub use weights::Dtype;

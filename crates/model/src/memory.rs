@@ -1,9 +1,13 @@
-//! How much memory a training run plans for, before its first step.
+//! How much memory a run plans for, before its first step.
+//!
+//! A run holds the weights and their copies, and the activations of its largest pass; beside them,
+//! at one moment or another, what a rollout, a pass of the reference or the head's backward needs.
 
 use crate::Config;
 use crate::generation::{LOGITS_MAX, PREFILL_TOKENS_MAX, WAVE_CACHE_VALUES_MAX, WAVE_ROWS_MAX};
+use crate::lora::{LoraOptions, Module};
 
-/// What a run holds at once.
+/// What a run computes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Tokens of a batch or slice, each prefix counted once.
@@ -16,55 +20,123 @@ pub struct Workload {
     pub prompt_tokens: usize,
 }
 
+/// What a run trains.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trained<'a> {
+    /// All weights, by AdamW.
+    Full {
+        /// Whether a frozen copy is kept to compare with.
+        keeps_reference: bool,
+    },
+    /// Adapters of low rank, by AdamW. The frozen weights are their own reference.
+    Lora(&'a LoraOptions),
+}
+
 const BYTES: usize = size_of::<f32>();
-/// Weights, reference, gradient and two moments.
-const WEIGHT_COPIES: usize = 5;
+/// A trained weight, its gradient and two moments.
+const TRAINED_COPIES: usize = 4;
+/// Gradients in logits that the head's backward holds, where the rows are few enough.
+const HEAD_VALUES: usize = 1 << 21;
+/// Columns of these gradients at least.
+const HEAD_COLUMNS_MIN: usize = 256;
 
 impl Config {
-    /// Bytes of weights, the reference's, gradients, AdamW's moments, activations and caches of a
-    /// run that trains all weights.
+    /// Bytes of weights and what is trained of them with gradients and AdamW's moments, of the
+    /// reference, activations and caches, when all completions are as long as they may be.
     ///
-    /// Counts every buffer of the passes at its full size and nothing of the program around them
-    /// (text, records, optimal transport): a measured peak is some 100 MiB above it.
-    pub fn training_bytes(&self, workload: &Workload) -> usize {
-        let weights = WEIGHT_COPIES * self.parameters();
-        let passes = workload.computed_tokens * self.values_per_token();
-        // Reading the reference takes a trace of one layer, beside that of all layers.
-        let scored = workload.computed_tokens * (self.layer_values() + 4 * self.hidden_size);
-        BYTES * (weights + passes + scored + self.rollout_values(workload))
+    /// It counts buffers at their full size and nothing of the program around them (its code,
+    /// text, records, optimal transport): some 20 to 60 MiB.
+    ///
+    /// # Panics
+    /// If a target of LoRA is no module of this model.
+    pub fn training_bytes(&self, workload: &Workload, trained: Trained) -> usize {
+        let tokens = workload.computed_tokens;
+        let (weights, adapted) = match trained {
+            Trained::Full { keeps_reference } => {
+                let copies = TRAINED_COPIES + usize::from(keeps_reference);
+                (copies * self.parameters(), 0)
+            }
+            Trained::Lora(options) => {
+                let held = self.parameters() + TRAINED_COPIES * self.lora_parameters(options);
+                (held, options.r * (self.adapted(options).len() + 1))
+            }
+        };
+        let kept = weights + self.rope_values() + tokens * (self.values_per_token() + adapted);
+        let head = 2 * tokens * self.hidden_size + HEAD_VALUES.max(tokens * HEAD_COLUMNS_MIN);
+        let scored = match trained {
+            Trained::Full {
+                keeps_reference: false,
+            } => 0,
+            _ => tokens * (self.layer_values() + self.pass_values() + self.hidden_size),
+        };
+        let moment = head.max(scored).max(self.rollout_values(workload));
+        BYTES * (kept + moment)
     }
 
-    /// Values that a training pass holds for each token: the trace, gradients in the activations
-    /// that all layers share, and hidden states gathered for the head with their gradient.
+    /// Bytes of weights and caches while completions are drawn and nothing is trained.
+    pub fn sampling_bytes(&self, workload: &Workload) -> usize {
+        BYTES * (self.parameters() + self.rope_values() + self.rollout_values(workload))
+    }
+
+    /// Weights that LoRA trains: `r · (in + out)` for each adapted module.
+    ///
+    /// # Panics
+    /// If a target is no module of this model.
+    ///
+    /// # Source
+    /// Hu et al., arXiv 2106.09685, section 4.1.
+    pub fn lora_parameters(&self, options: &LoraOptions) -> usize {
+        let adapted = self.adapted(options).into_iter();
+        let sides = adapted.map(|module| module.inputs + module.outputs);
+        options.r * sides.sum::<usize>()
+    }
+
+    fn adapted(&self, options: &LoraOptions) -> Vec<Module> {
+        options.modules(self).expect("targets that the model has")
+    }
+
+    /// Sines and cosines of every position, for each rotation.
+    fn rope_values(&self) -> usize {
+        self.rotations.len() * self.max_position_embeddings * self.head_size
+    }
+
+    /// Values that training keeps for each token: the trace, scratch, and the gradients in the
+    /// activations that all layers share.
     fn values_per_token(&self) -> usize {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let trace = self.layers * self.layer_values() + 2 * hidden;
-        let scratch = hidden + inner;
         let gradients = 4 * hidden + 3 * inner + self.query_columns() + 2 * self.fused_columns();
-        trace + scratch + gradients + 2 * hidden
+        self.layers * self.layer_values() + self.pass_values() + gradients
+    }
+
+    /// Values of a pass for each token beside those of layers: input and output of the last norm,
+    /// and scratch.
+    fn pass_values(&self) -> usize {
+        3 * self.hidden_size + self.intermediate_size
     }
 
     /// Values that one layer keeps for each token.
     fn layer_values(&self) -> usize {
+        let norms = 2;
         let raw = if self.qk_norm {
-            self.fused_columns()
+            self.fused_columns() + self.query_heads + self.key_value_heads
         } else {
             0
         };
         let posts = if self.post_norms { 2 } else { 0 };
         let streams = (2 + posts) * self.hidden_size + 2 * self.intermediate_size;
-        streams + self.fused_columns() + raw + self.query_columns() + self.query_heads
+        streams + norms + self.fused_columns() + raw + self.query_columns() + self.query_heads
     }
 
-    /// Keys and values of a wave of completions, one step's logits, and the prefill.
+    /// Keys and values of a wave of completions, beside them the prefill or one step's logits.
     fn rollout_values(&self, workload: &Workload) -> usize {
         let rows = workload.completions.min(WAVE_ROWS_MAX);
         let slots = workload.prompt_tokens + rows * workload.max_completion_length;
         let columns = 2 * self.key_value_heads * self.head_size;
         let caches = (self.layers * slots * columns).min(WAVE_CACHE_VALUES_MAX);
         let logits = (rows * self.vocabulary).min(LOGITS_MAX.max(self.vocabulary));
-        let prefill = workload.prompt_tokens.min(PREFILL_TOKENS_MAX) * self.layer_values();
-        caches + logits + prefill
+        let read = workload.prompt_tokens.min(PREFILL_TOKENS_MAX);
+        let prefill = read * (self.layer_values() + self.pass_values());
+        caches + logits.max(prefill)
     }
 
     fn query_columns(&self) -> usize {
@@ -78,9 +150,13 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Family, Shape};
+    use crate::{Family, Shape, TargetModules};
 
     use super::*;
+
+    const FULL: Trained = Trained::Full {
+        keeps_reference: true,
+    };
 
     fn config() -> Config {
         Config::fresh(&Shape {
@@ -97,47 +173,71 @@ mod tests {
         .expect("a valid shape")
     }
 
-    #[test]
-    fn memory_is_the_weights_times_their_copies_where_nothing_is_computed() {
-        let idle = Workload {
-            computed_tokens: 0,
-            completions: 0,
-            max_completion_length: 0,
+    fn workload(computed_tokens: usize, completions: usize) -> Workload {
+        Workload {
+            computed_tokens,
+            completions,
+            max_completion_length: 10,
             prompt_tokens: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_trained_is_held_four_times_and_the_reference_once_more() {
         let config = config();
-        assert_eq!(config.training_bytes(&idle), 4 * 5 * config.parameters());
+        let bytes = |trained| config.training_bytes(&workload(0, 0), trained);
+        let bare = bytes(Trained::Full {
+            keeps_reference: false,
+        });
+        assert_eq!(bytes(FULL) - bare, 4 * config.parameters());
+        let options = |r| LoraOptions {
+            r,
+            lora_alpha: 1.0,
+            lora_dropout: 0.0,
+            target_modules: TargetModules::Named(vec!["q_proj".to_owned(), "down_proj".to_owned()]),
+            use_rslora: false,
+        };
+        let idle = workload(0, 0);
+        let adapters = |rank| config.training_bytes(&idle, Trained::Lora(&options(rank)));
+        // Each layer has a q_proj of 8 by 8 and a down_proj of 8 by 16.
+        let trained = config.lora_parameters(&options(3));
+        assert_eq!(trained, 2 * 3 * (8 + 8 + 8 + 16));
+        assert_eq!(adapters(6) - adapters(3), 4 * 4 * trained);
+        assert_eq!(bare - adapters(0), 4 * 3 * config.parameters());
     }
 
     #[test]
     fn memory_grows_with_tokens_and_never_with_tokens_times_vocabulary() {
         let mut config = config();
-        let bytes = |config: &Config, computed_tokens| {
-            config.training_bytes(&Workload {
-                computed_tokens,
-                completions: 4,
-                max_completion_length: 10,
-                prompt_tokens: 20,
-            })
-        };
-        let slope = bytes(&config, 101) - bytes(&config, 100);
-        assert_eq!(bytes(&config, 1100) - bytes(&config, 100), 1000 * slope);
+        let bytes = |config: &Config, tokens| config.training_bytes(&workload(tokens, 4), FULL);
+        let slope = bytes(&config, 20_001) - bytes(&config, 20_000);
+        assert_eq!(
+            bytes(&config, 21_000) - bytes(&config, 20_000),
+            1000 * slope
+        );
         config.vocabulary *= 10;
-        assert_eq!(bytes(&config, 101) - bytes(&config, 100), slope);
+        assert_eq!(bytes(&config, 20_001) - bytes(&config, 20_000), slope);
     }
 
     #[test]
     fn caches_and_logits_stop_growing_at_the_limits_of_a_wave() {
         let config = config();
         let bytes = |completions| {
-            config.training_bytes(&Workload {
-                computed_tokens: 0,
-                completions,
+            config.sampling_bytes(&Workload {
                 max_completion_length: 1 << 20,
-                prompt_tokens: 0,
+                ..workload(0, completions)
             })
         };
         let largest = 4 * (WAVE_CACHE_VALUES_MAX + WAVE_ROWS_MAX * config.vocabulary);
         assert_eq!(bytes(1 << 20) - bytes(0), largest);
+    }
+
+    #[test]
+    fn a_rollout_and_a_backward_pass_are_not_held_at_once() {
+        let config = config();
+        let bytes =
+            |tokens, completions| config.training_bytes(&workload(tokens, completions), FULL);
+        let (rollout, pass) = (bytes(0, 400) - bytes(0, 0), bytes(9000, 0) - bytes(0, 0));
+        assert!(bytes(9000, 400) - bytes(0, 0) < rollout + pass);
     }
 }

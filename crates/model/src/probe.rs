@@ -55,7 +55,7 @@ impl Probe for Transformer {
             let own = table.iter().zip(&ranges);
             for (tensor, range) in own.filter(|(tensor, _)| tensor.place == place) {
                 let narrow: Vec<f32> = values[range.clone()].iter().map(|&v| v as f32).collect();
-                put(&mut matrix, columns, tensor, &narrow);
+                put(&mut matrix, columns, tensor, 0, &narrow);
             }
             Ok::<_, Infallible>(matrix)
         });

@@ -46,6 +46,14 @@ impl Source {
         }
     }
 
+    /// Whether there is a file of this name.
+    pub(crate) fn has(&self, file: &str) -> bool {
+        match self {
+            Self::Folder(folder) => folder.join(file).exists(),
+            Self::Embedded(embedded) => embedded.text(file).is_some(),
+        }
+    }
+
     /// As [`text`](Self::text), where the file must be there.
     pub(crate) fn required(&self, file: &'static str) -> Result<Cow<'static, str>, ModelError> {
         self.text(file)?.ok_or_else(|| ModelError::MissingFile {

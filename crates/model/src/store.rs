@@ -8,15 +8,16 @@ use crate::weights::{Dtype, Weights};
 use crate::{Config, ModelError, Source, Transformer};
 
 impl Transformer {
-    /// Opens a model with its weights on a device.
+    /// Opens a model with its weights on a device. Beside the model itself, at most a few MiB are
+    /// held at a time.
     ///
     /// # Errors
     /// Where the folder, its configuration or its weights are not whole or not supported.
     pub fn open(source: &Source, device: &Device) -> Result<Self, ModelError> {
         let config = Config::open(source)?;
-        let mut weights = Weights::open(source, &config)?;
-        let parameters = read(&mut weights, &config, device, str::to_owned)?;
-        weights.finish()?;
+        let weights = Weights::open(source, &config)?;
+        weights.expect(named(&tensors(&config)))?;
+        let parameters = read(&weights, &config, device, str::to_owned)?;
         Ok(Self::new(config, parameters))
     }
 
@@ -24,13 +25,9 @@ impl Transformer {
     /// headers alone; what the numbers are, only [`open`](Self::open) sees.
     ///
     /// # Errors
-    /// As [`open`](Self::open), but for numbers that are not finite or of an unknown format.
+    /// As [`open`](Self::open), but for numbers that are not finite.
     pub fn check_weights(source: &Source, config: &Config) -> Result<(), ModelError> {
-        let mut weights = Weights::open(source, config)?;
-        for tensor in tensors(config) {
-            weights.pass(&tensor.name, &tensor.shape)?;
-        }
-        weights.finish()
+        Weights::open(source, config)?.expect(named(&tensors(config)))
     }
 
     /// A model of this shape with random weights: normal with the configuration's
@@ -51,7 +48,8 @@ impl Transformer {
         Self::new(config, parameters)
     }
 
-    /// Writes `model.safetensors` and `config.json` into an existing folder.
+    /// Writes `config.json` and the weights into an existing folder: `model.safetensors`, or above
+    /// 5 GB several files and `model.safetensors.index.json`.
     ///
     /// # Errors
     /// Where a file cannot be written.
@@ -65,14 +63,14 @@ impl Transformer {
             let values = || take(&self.parameters, tensor);
             (tensor.name.clone(), tensor.shape.clone(), values)
         });
-        crate::weights::write(&folder.join("model.safetensors"), entries, dtype)?;
+        crate::weights::write(folder, entries.collect(), dtype, SHARD_BYTES_MAX)?;
         self.config.save(folder, dtype)
     }
 }
 
 /// One value for every parameter, of the tensors to which `name` maps the parameters' names.
 pub(crate) fn read(
-    weights: &mut Weights,
+    weights: &Weights,
     config: &Config,
     device: &Device,
     name: impl Fn(&str) -> String,
@@ -81,20 +79,34 @@ pub(crate) fn read(
     Parameters::build(config, device, |place, rows, columns| {
         let mut values = vec![0.0; rows * columns];
         for tensor in table.iter().filter(|tensor| tensor.place == place) {
-            let source = weights.tensor(&name(&tensor.name), &tensor.shape)?;
-            put(&mut values, columns, tensor, &source);
+            weights.rows(&name(&tensor.name), &tensor.shape, |first, part| {
+                put(&mut values, columns, tensor, first, part);
+            })?;
         }
         Ok(values)
     })
 }
 
+/// The most bytes of one file of weights.
+///
+/// # Source
+/// transformers' `max_shard_size` up to its version 4; version 5 writes up to 50 GB a file.
+const SHARD_BYTES_MAX: usize = 5_000_000_000;
 /// Side of the square blocks in which matrices are transposed, so that both sides stay in cache.
 const BLOCK: usize = 32;
 
-/// Writes a tensor into its columns of a row-major matrix.
-pub(crate) fn put(values: &mut [f32], columns: usize, tensor: &Tensor, source: &[f32]) {
-    each(tensor, |outer, inner, at| {
-        values[inner * columns + tensor.column + outer] = source[at];
+/// Names and shapes of a table.
+pub(crate) fn named(table: &[Tensor]) -> impl Iterator<Item = (&str, &[usize])> {
+    table
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), &tensor.shape[..]))
+}
+
+/// Writes a tensor's rows from `first` on into its columns of a row-major matrix.
+pub(crate) fn put(values: &mut [f32], columns: usize, tensor: &Tensor, first: usize, part: &[f32]) {
+    let inner = inner(tensor);
+    each(part.len() / inner, inner, |o, i, at| {
+        values[i * columns + tensor.column + first + o] = part[at];
     });
 }
 
@@ -103,17 +115,19 @@ pub(crate) fn take(parameters: &Parameters, tensor: &Tensor) -> Vec<f32> {
     let matrix = parameters.at(tensor.place);
     let (values, columns) = (matrix.to_vec(), matrix.columns());
     let mut target = vec![0.0; tensor.shape.iter().product()];
-    each(tensor, |outer, inner, at| {
-        target[at] = values[inner * columns + tensor.column + outer];
+    each(tensor.shape[0], inner(tensor), |o, i, at| {
+        target[at] = values[i * columns + tensor.column + o];
     });
     target
 }
 
-/// Visits `(outer, inner, flat index)` of a tensor `[outer, inner]` block by block; a tensor of one
-/// axis has an inner axis of 1.
-fn each(tensor: &Tensor, mut visit: impl FnMut(usize, usize, usize)) {
-    let outer = tensor.shape[0];
-    let inner = tensor.shape.get(1).copied().unwrap_or(1);
+/// The second axis of a tensor; of one axis it has 1.
+fn inner(tensor: &Tensor) -> usize {
+    tensor.shape.get(1).copied().unwrap_or(1)
+}
+
+/// Visits `(outer, inner, flat index)` of `[outer, inner]` block by block.
+fn each(outer: usize, inner: usize, mut visit: impl FnMut(usize, usize, usize)) {
     for outer_block in (0..outer).step_by(BLOCK) {
         for inner_block in (0..inner).step_by(BLOCK) {
             for o in outer_block..outer.min(outer_block + BLOCK) {

@@ -4,17 +4,20 @@
 //! the text is encoded with nothing added. Start at [`ChatTokenizer::open`].
 
 mod added;
+mod byte_level;
 mod date;
+mod facts;
 mod pieces;
 mod template;
 
 use std::{borrow::Cow, fs, path::Path};
 
 use policy::{Message, TextCodec, TextError};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
 use crate::{Config, ModelError, Source};
+pub use facts::{TemplateFacts, TokenizerFacts};
 use pieces::Decoder;
 use template::ChatTemplate;
 
@@ -34,30 +37,40 @@ pub struct ChatTokenizer {
     tokenizer: Tokenizer,
     decoder: Decoder,
     template: ChatTemplate,
+    /// Whether the template is the model's own.
+    has_template: bool,
     end_tokens: Vec<u32>,
     files: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl ChatTokenizer {
-    /// Opens `tokenizer.json` and what stands beside it. `fallback` is the Jinja source of the
-    /// template to use where the model has none, such as [`PLAIN_TEMPLATE`].
+    /// Opens `tokenizer.json` and what stands beside it; without one, `vocab.json` and `merges.txt`
+    /// of GPT-2 or Qwen. `fallback` is the Jinja source of the template to use where the model has
+    /// none, such as [`PLAIN_TEMPLATE`].
     ///
     /// # Errors
-    /// Where a file is missing or not valid; where the tokenizer has ids without an embedding;
+    /// Where a file is missing, not valid or of a kind that is not read; where the tokenizer has ids without an embedding;
     /// where there is no template; and where nothing says how a completion ends.
     pub fn open(
         source: &Source,
         config: &Config,
         fallback: Option<&str>,
     ) -> Result<Self, ModelError> {
-        let mut files = vec![(TOKENIZER, source.required(TOKENIZER)?)];
+        let settings = source.object(TOKENIZER_CONFIG)?.unwrap_or_default();
+        let (text, implied) = tokenizer_text(source, &settings)?;
+        let mut files = vec![(TOKENIZER, text)];
         for file in [TOKENIZER_CONFIG, SPECIAL_TOKENS, TEMPLATE] {
             files.extend(source.text(file)?.map(|text| (file, text)));
         }
         let tokenizer = read_tokenizer(&files[0].1)?;
         check_vocabulary(&tokenizer, config.vocabulary)?;
-        let settings = source.object(TOKENIZER_CONFIG)?.unwrap_or_default();
-        let special = special_tokens(&settings, source.object(SPECIAL_TOKENS)?.as_ref());
+        let mut special = special_tokens(&settings, source.object(SPECIAL_TOKENS)?.as_ref());
+        for (name, text) in implied {
+            let said = settings.contains_key(name);
+            if !said && !special.iter().any(|(known, _)| known == name) {
+                special.push((name.to_owned(), text.to_owned()));
+            }
+        }
         let given = files.iter().find(|(file, _)| *file == TEMPLATE);
         let own = given
             .map(|(_, text)| text.to_string())
@@ -86,6 +99,7 @@ impl ChatTokenizer {
         Ok(Self {
             decoder: Decoder::new(&tokenizer)?,
             template: ChatTemplate::compile(&text, special)?,
+            has_template: own.is_some(),
             tokenizer,
             end_tokens,
             files,
@@ -102,7 +116,7 @@ impl ChatTokenizer {
     /// # Errors
     /// Where the template refuses the conversation.
     pub fn render_text(&self, messages: &[Message]) -> Result<String, TextError> {
-        self.template.render(messages)
+        self.template.render(messages, true)
     }
 
     /// Writes the files it was opened from, unchanged but for added tokens; and the template, if it
@@ -142,6 +156,20 @@ impl TextCodec for ChatTokenizer {
     }
 }
 
+/// The text of `tokenizer.json`, with the special tokens that go without saying.
+type TokenizerText = (Cow<'static, str>, Vec<(&'static str, &'static str)>);
+
+fn tokenizer_text(
+    source: &Source,
+    settings: &Map<String, Value>,
+) -> Result<TokenizerText, ModelError> {
+    if let Some(text) = source.text(TOKENIZER)? {
+        return Ok((text, Vec::new()));
+    }
+    let assembled = byte_level::assemble(source, settings)?;
+    Ok((Cow::Owned(assembled.text), assembled.special))
+}
+
 /// The tokenizer alone: a cut or a padding that `tokenizer.json` asks for is for those who batch.
 fn read_tokenizer(text: &str) -> Result<Tokenizer, ModelError> {
     let failure = |error: tokenizers::Error| ModelError::Tokenizer {
@@ -175,10 +203,26 @@ fn special_tokens(
     let names = ["bos_token", "eos_token", "unk_token", "pad_token"];
     let token = |name: &str| {
         let value = settings.get(name).or_else(|| map?.get(name))?;
-        let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
-        Some((name.to_owned(), text.to_owned()))
+        Some((name.to_owned(), content(value)?.to_owned()))
     };
     names.into_iter().filter_map(token).collect()
+}
+
+/// The text of a token, which may be described with its properties.
+fn content(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
+}
+
+/// A token of this text alone, as `tokenizer.json` and `tokenizer_config.json` describe it.
+fn described(text: &str, special: bool) -> Value {
+    json!({
+        "content": text,
+        "single_word": false,
+        "lstrip": false,
+        "rstrip": false,
+        "normalized": false,
+        "special": special,
+    })
 }
 
 /// The template in `tokenizer_config.json`: a text, or a list in which one is named `default`.

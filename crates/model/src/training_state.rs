@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::decoder::{Parameters, Tensor, tensors};
 use crate::optimizer::Optimizer;
-use crate::store::{read, take};
-use crate::weights::{Dtype, Weights, write};
+use crate::store::{named, read, take};
+use crate::weights::{Dtype, Weights, write_file};
 use crate::{ModelError, Source, Transformer};
 
 const FILE: &str = "optimizer.safetensors";
@@ -51,7 +51,7 @@ impl Transformer {
                 entries.push((name, tensor.shape.clone(), Box::new(values)));
             }
         }
-        write(&folder.join(FILE), entries, Dtype::F32)
+        write_file(&folder.join(FILE), entries, Dtype::F32)
     }
 
     /// Takes training up again from a checkpoint of this model: weights, moments and the number of
@@ -62,24 +62,22 @@ impl Transformer {
     /// nothing is changed then.
     pub fn resume(&mut self, folder: &Path) -> Result<(), ModelError> {
         let (config, device) = (&self.config, self.device().clone());
-        let mut state = Weights::file(folder, FILE)?;
-        let is_exact_here = state.has(&exact_name(&tensors(config)[0].name));
+        let state = Weights::file(folder, FILE)?;
+        let table = tensors(config);
+        let is_exact_here = state.has(&exact_name(&table[0].name));
+        let names = names(&table, is_exact_here);
+        state.expect(names.iter().map(|(name, shape)| (name.as_str(), *shape)))?;
         let parameters = if is_exact_here {
-            read(&mut state, config, &device, exact_name)?
+            read(&state, config, &device, exact_name)?
         } else {
-            let mut weights = Weights::open(&Source::Folder(folder.to_owned()), config)?;
-            let parameters = read(&mut weights, config, &device, str::to_owned)?;
-            weights.finish()?;
-            parameters
+            let weights = Weights::open(&Source::Folder(folder.to_owned()), config)?;
+            weights.expect(named(&table))?;
+            read(&weights, config, &device, str::to_owned)?
         };
-        let [first, second] = MOMENTS.map(|moment| {
-            read(&mut state, config, &device, |name| {
-                moment_name(name, moment)
-            })
-        });
+        let [first, second] =
+            MOMENTS.map(|moment| read(&state, config, &device, |name| moment_name(name, moment)));
         let moments = [first?, second?];
         let step = state.tensor(STEP, &[])?[0];
-        state.finish()?;
         self.restore(parameters, moments, step as u64);
         Ok(())
     }
@@ -90,6 +88,17 @@ fn values(of: Option<&Parameters>, tensor: &Tensor) -> Vec<f32> {
         Some(parameters) => take(parameters, tensor),
         None => vec![0.0; tensor.shape.iter().product()],
     }
+}
+
+/// Name and shape of every tensor of the file.
+fn names(table: &[Tensor], is_exact_here: bool) -> Vec<(String, &[usize])> {
+    let step: (String, &[usize]) = (STEP.to_owned(), &[]);
+    let mut names = vec![step];
+    for Tensor { name, shape, .. } in table {
+        names.extend(MOMENTS.map(|moment| (moment_name(name, moment), &shape[..])));
+        names.extend(is_exact_here.then(|| (exact_name(name), &shape[..])));
+    }
+    names
 }
 
 fn moment_name(parameter: &str, moment: &str) -> String {

@@ -4,6 +4,7 @@
 mod explain;
 mod generate;
 mod model;
+mod models;
 mod principles;
 mod run;
 mod score;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use generate::GenerateArguments;
 pub(crate) use model::{DeviceChoice, MachineArguments, ModelArguments};
+pub(crate) use models::{InspectArguments, ModelsArguments, ModelsCommand};
 pub(crate) use principles::{
     PrinciplesArguments, PrinciplesCommand, ScorePrinciplesArguments, SelectPrinciplesArguments,
 };
@@ -47,9 +49,28 @@ pub(crate) enum Command {
     Explain(ExplainArguments),
     /// Measure principles before training, and choose among them
     Principles(PrinciplesArguments),
+    /// Look at a model before it is trained
+    Models(ModelsArguments),
 }
 
 impl Command {
+    /// The model that the command line names, and the argument that names it.
+    pub(crate) fn model(&mut self) -> Option<(&'static str, &mut String)> {
+        match self {
+            Self::Train(_) | Self::Sft(_) | Self::Explain(_) => None,
+            Self::Generate(arguments) => Some(("--model", &mut arguments.model.model)),
+            Self::Score(arguments) => Some(("--model", &mut arguments.model.model)),
+            Self::Verify(arguments) => Some(("--model", &mut arguments.model)),
+            Self::Principles(arguments) => match &mut arguments.command {
+                PrinciplesCommand::Score(arguments) => Some(("--model", &mut arguments.model)),
+                PrinciplesCommand::Select(_) => None,
+            },
+            Self::Models(arguments) => match &mut arguments.command {
+                ModelsCommand::Inspect(arguments) => Some(("MODEL", &mut arguments.model)),
+            },
+        }
+    }
+
     /// Whether bars and colours are unwanted.
     pub(crate) fn is_plain(&self) -> bool {
         match self {
@@ -60,6 +81,9 @@ impl Command {
             Self::Verify(arguments) => arguments.machine.plain,
             Self::Explain(arguments) => arguments.plain,
             Self::Principles(arguments) => arguments.command.is_plain(),
+            Self::Models(arguments) => match &arguments.command {
+                ModelsCommand::Inspect(arguments) => arguments.machine.plain,
+            },
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) enum DeviceChoice {
 /// Which model, and how it is prompted.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// A Hugging Face folder, or `nano` for the built-in model
+    /// A Hugging Face folder, `org/name[@revision]` of the hub, or `nano` for the built-in model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
     /// Put the prompt into the user's turn of the model's chat template

@@ -7,7 +7,7 @@ use super::MachineArguments;
 /// `enigma verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// A Hugging Face folder, or `nano` for the built-in model
+    /// A Hugging Face folder, `org/name[@revision]` of the hub, or `nano` for the built-in model
     #[arg(long, value_name = "MODEL", default_value = "nano")]
     pub(crate) model: String,
     /// For a model without a chat template: `plain`, or a file of Jinja

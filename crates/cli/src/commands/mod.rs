@@ -5,6 +5,7 @@ mod explain;
 mod generate;
 mod keeper;
 mod memory;
+mod models;
 mod principles;
 mod report;
 mod run;
@@ -16,6 +17,7 @@ mod verify;
 
 pub(crate) use explain::explain;
 pub(crate) use generate::generate;
+pub(crate) use models::models;
 pub(crate) use principles::principles;
 pub(crate) use score::score;
 pub(crate) use sft::sft;

@@ -11,6 +11,7 @@ use super::memory::peak_mib;
 use super::run;
 use crate::arguments::SftArguments;
 use crate::error::{Failure, InputError};
+use crate::hub;
 use crate::plan::{self, SftPlan, run_folder};
 use crate::recipe::{RecipeText, SftRecipe, read};
 use crate::terminal::{Progress, Screen, duration, grouped, output, short};
@@ -28,7 +29,7 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
         .as_deref()
         .map(Resumed::open)
         .transpose()?;
-    let (plan, text) = plan(arguments, resumed.as_ref())?;
+    let (plan, text) = plan(arguments, resumed.as_ref(), screen)?;
     let inputs = inputs::digests(&plan.opened.source, &plan.inputs)?;
     let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
     let more = resumed.as_ref().map(check).transpose()?;
@@ -123,14 +124,17 @@ fn report(
 fn plan(
     arguments: &SftArguments,
     resumed: Option<&Resumed>,
+    screen: &Screen,
 ) -> Result<(SftPlan, String), InputError> {
     let source = match (&arguments.recipe, resumed) {
         (Some(path), _) => RecipeText::open(path)?,
         (None, Some(resumed)) => resumed.plan.clone(),
         (None, None) => unreachable!("a recipe is required without --resume"),
     };
-    let recipe: SftRecipe = read(&source, &arguments.run.overrides)?;
+    let mut recipe: SftRecipe = read(&source, &arguments.run.overrides)?;
     recipe.check()?;
+    let folder = source.folder.as_deref();
+    hub::fetch("model.path", &mut recipe.model.path, folder, screen)?;
     let out = match resumed {
         Some(resumed) => resumed.path(),
         None => run_folder(arguments.run.out.as_deref(), &source.name)?,

@@ -14,6 +14,7 @@ use super::memory::peak_mib;
 use super::{report, run, study};
 use crate::arguments::TrainArguments;
 use crate::error::{Failure, InputError};
+use crate::hub;
 use crate::plan::{self, TrainPlan, graders, run_folder};
 use crate::recipe::{RecipeText, TrainRecipe, read};
 use crate::terminal::{Progress, Screen, grouped, output};
@@ -34,7 +35,7 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
         .as_deref()
         .map(Resumed::open)
         .transpose()?;
-    let (plan, text) = plan(arguments, resumed.as_ref())?;
+    let (plan, text) = plan(arguments, resumed.as_ref(), screen)?;
     let inputs = inputs::digests(&plan.opened.source, &plan.inputs)?;
     let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
     let more = resumed.as_ref().map(check).transpose()?;
@@ -123,14 +124,17 @@ fn ended(summary: &Summary, json: bool) -> Result<(), Failure> {
 fn plan(
     arguments: &TrainArguments,
     resumed: Option<&Resumed>,
+    screen: &Screen,
 ) -> Result<(TrainPlan, String), InputError> {
     let source = match (&arguments.recipe, resumed) {
         (Some(path), _) => RecipeText::open(path)?,
         (None, Some(resumed)) => resumed.plan.clone(),
         (None, None) => nano::recipe(),
     };
-    let recipe: TrainRecipe = read(&source, &arguments.run.overrides)?;
+    let mut recipe: TrainRecipe = read(&source, &arguments.run.overrides)?;
     recipe.check()?;
+    let folder = source.folder.as_deref();
+    hub::fetch("model.path", &mut recipe.model.path, folder, screen)?;
     let out = match resumed {
         Some(resumed) => resumed.path(),
         None => run_folder(arguments.run.out.as_deref(), &source.name)?,

@@ -1,6 +1,6 @@
 //! How much a run computes at most, known before it starts.
 
-use model::{Config, Workload};
+use model::{Config, Trained, Workload};
 use principle::Principle;
 
 use crate::recipe::TrainRecipe;
@@ -54,12 +54,17 @@ impl Budget {
             sampled_tokens_max: rollouts * completions_per_step * length,
             evaluation_tokens_max: 2 * evaluation_completions * length,
             longest_prompt,
-            memory_bytes: config.training_bytes(&Workload {
-                computed_tokens: computed_tokens(recipe, most, longest_prompt),
-                completions: completions_per_step.max(evaluation_completions),
-                max_completion_length: length,
-                prompt_tokens: longest_prompt * trained.max(evaluated),
-            }),
+            memory_bytes: config.training_bytes(
+                &Workload {
+                    computed_tokens: computed_tokens(recipe, most, longest_prompt),
+                    completions: completions_per_step.max(evaluation_completions),
+                    max_completion_length: length,
+                    prompt_tokens: longest_prompt * trained.max(evaluated),
+                },
+                Trained::Full {
+                    keeps_reference: true,
+                },
+            ),
         }
     }
 }

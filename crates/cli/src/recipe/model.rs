@@ -8,8 +8,8 @@ use crate::range::{OutOfRange, require};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
-    /// A Hugging Face folder (`config.json`, `tokenizer.json`, safetensors), or `nano`, the model
-    /// in the binary. Required.
+    /// A Hugging Face folder (`config.json`, `tokenizer.json`, safetensors), `org/name` or
+    /// `org/name@revision` of the hub, or `nano`, the model in the binary. Required.
     pub(crate) path: String,
     /// For a model without a chat template: a file of Jinja, or `plain` for the turns one after the
     /// other. The checkpoint carries it. By default none, and a model without one is refused.

@@ -9,7 +9,7 @@ use super::Screen;
 const RUN: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len}{msg:.dim}";
 const PHASE: &str = "{prefix:<12.dim} {bar:32.cyan/dim} {pos}/{len}{msg:.dim}";
 /// Thin, so that two of them stay calm.
-const CHARACTERS: &str = "━╸─";
+pub(super) const CHARACTERS: &str = "━╸─";
 
 /// How often bars are drawn where nothing changes.
 const TICK: Duration = Duration::from_millis(200);

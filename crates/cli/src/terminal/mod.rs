@@ -2,6 +2,7 @@
 //! lines elsewhere. Results for scripts go to standard output, through [`output`].
 
 mod bars;
+mod download;
 mod number;
 mod progress;
 mod table;
@@ -12,6 +13,7 @@ use console::Style;
 use indicatif::MultiProgress;
 
 pub(crate) use bars::{Bars, Phase};
+pub(crate) use download::Download;
 pub(crate) use number::{duration, grouped, percent, short};
 pub(crate) use progress::Progress;
 pub(crate) use table::Table;

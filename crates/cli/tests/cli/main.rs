@@ -4,6 +4,8 @@ mod data;
 mod explain;
 mod faults;
 mod graders;
+mod hub;
+mod models;
 mod principles;
 mod process;
 mod refusals;

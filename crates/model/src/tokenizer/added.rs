@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ChatTokenizer, Decoder, TOKENIZER, TOKENIZER_CONFIG, id_count, read_tokenizer};
+use super::{
+    ChatTokenizer, Decoder, TOKENIZER, TOKENIZER_CONFIG, described, id_count, read_tokenizer,
+};
 use crate::{ModelError, source::object};
 
 impl ChatTokenizer {
@@ -40,7 +42,7 @@ impl ChatTokenizer {
             let known = json.entry("added_tokens").or_insert_with(|| json!([]));
             let known = known.as_array_mut().expect("the tokenizer was read");
             for (id, token) in (first..).zip(&fresh) {
-                let mut entry = described(token);
+                let mut entry = described(token, false);
                 entry["id"] = json!(id);
                 known.push(entry);
             }
@@ -49,7 +51,7 @@ impl ChatTokenizer {
             let known = json.get_mut("added_tokens_decoder");
             if let Some(known) = known.and_then(Value::as_object_mut) {
                 for (id, token) in (first..).zip(&fresh) {
-                    known.insert(id.to_string(), described(token));
+                    known.insert(id.to_string(), described(token, false));
                 }
             }
         })?;
@@ -78,18 +80,6 @@ impl ChatTokenizer {
         }
         Ok(())
     }
-}
-
-/// A token of this text alone, as both files describe it.
-fn described(token: &str) -> Value {
-    json!({
-        "content": token,
-        "single_word": false,
-        "lstrip": false,
-        "rstrip": false,
-        "normalized": false,
-        "special": false,
-    })
 }
 
 /// Llama's normaliser, which sets its space before every stretch of text, becomes the splitter

@@ -56,8 +56,17 @@ impl ChatTemplate {
         })
     }
 
-    /// The conversation as text, ready for the assistant's turn.
-    pub(super) fn render(&self, messages: &[Message]) -> Result<String, TextError> {
+    /// The special tokens it may name.
+    pub(super) fn special(&self) -> &[(String, String)] {
+        &self.special
+    }
+
+    /// The conversation as text; with `add_generation_prompt`, ready for the assistant's turn.
+    pub(super) fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
         let turn = |message: &Message| {
             let content = message.content.as_str();
             Value::from_pairs([("role", message.role.name()), ("content", content)])
@@ -69,7 +78,7 @@ impl ChatTemplate {
             ("messages", Value::from(turns)),
             ("tools", Value::from(())),
             ("documents", Value::from(())),
-            ("add_generation_prompt", Value::from(true)),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
         ]));
         let rendered = self
             .environment

@@ -42,6 +42,8 @@ struct Pair {
 struct Rendered {
     messages: Vec<(String, String)>,
     text: Option<String>,
+    /// Without what comes before the assistant's words.
+    unprompted: Option<String>,
     error: Option<String>,
     ids: Option<Vec<u32>>,
 }
@@ -75,7 +77,7 @@ fn shared(path: &str) -> Option<PathBuf> {
 /// The tokenizer of a folder, under a configuration that stands in for its own.
 fn open(folder: &str) -> Option<ChatTokenizer> {
     let source = Source::Folder(shared(folder)?);
-    let tokenizer = ChatTokenizer::open(&source, &config(49_152), Some(PLAIN_TEMPLATE));
+    let tokenizer = ChatTokenizer::open(&source, &config(151_936), Some(PLAIN_TEMPLATE));
     Some(tokenizer.expect(folder))
 }
 
@@ -112,7 +114,7 @@ fn templates_render_as_transformers_renders_them() {
         let special = template.special.into_iter().collect();
         let compiled = ChatTemplate::compile(&source, special).expect(&template.file);
         for case in &template.cases {
-            let rendered = compiled.render(&case.messages());
+            let rendered = compiled.render(&case.messages(), true);
             match (&case.text, &case.error, rendered) {
                 (Some(text), _, Ok(rendered)) => assert_eq!(&rendered, text, "{}", template.file),
                 (_, Some(error), Err(TextError::Template { reason })) => {
@@ -120,6 +122,8 @@ fn templates_render_as_transformers_renders_them() {
                 }
                 (text, _, rendered) => panic!("{}: {text:?} {rendered:?}", template.file),
             }
+            let unprompted = compiled.render(&case.messages(), false).ok();
+            assert_eq!(unprompted, case.unprompted, "{}", template.file);
         }
     }
 }
@@ -329,7 +333,7 @@ fn a_tokenizer_larger_than_the_embedding_is_an_error() {
 
 fn render(source: &str, content: &str) -> Result<String, TextError> {
     let template = ChatTemplate::compile(source, Vec::new()).expect("a valid template");
-    template.render(&[turn(Role::User, content)])
+    template.render(&[turn(Role::User, content)], true)
 }
 
 #[test]
@@ -397,4 +401,83 @@ fn a_template_that_fails_says_why_in_one_line() {
     }
     let error = ChatTemplate::compile("{% for %}", Vec::new()).expect_err("no loop");
     assert!(matches!(error, ModelError::Template { .. }), "{error}");
+}
+
+/// Files of a tokenizer that was never written as `tokenizer.json`.
+fn parts(class: &str) -> (PathBuf, Source) {
+    let folder = std::env::temp_dir().join(format!("enigma-{class}-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let put = |file: &str, text: &str| fs::write(folder.join(file), text).expect("written");
+    put(
+        "vocab.json",
+        r#"{"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3}"#,
+    );
+    put("merges.txt", "#version: 0.2\na b\n");
+    let settings = format!(r#"{{"tokenizer_class": "{class}"}}"#);
+    put("tokenizer_config.json", &settings);
+    (folder.clone(), Source::Folder(folder))
+}
+
+#[test]
+fn vocabulary_and_merges_are_a_tokenizer_that_is_saved_as_one_file() {
+    let (folder, source) = parts("GPT2TokenizerFast");
+    let open = |source| ChatTokenizer::open(source, &config(4), Some(PLAIN_TEMPLATE));
+    let tokenizer = open(&source).expect("valid");
+    assert_eq!(tokenizer.encode("abba<|endoftext|>"), Ok(vec![2, 1, 0, 3]));
+    assert_eq!(tokenizer.end_tokens(), [3, 2]);
+    let facts = tokenizer.facts();
+    assert_eq!((facts.ids, facts.template), (4, None));
+    fs::remove_file(folder.join("merges.txt")).expect("removed");
+    tokenizer.save(&folder).expect("written");
+    let reopened = open(&source);
+    fs::remove_dir_all(&folder).expect("removed");
+    assert_eq!(reopened.expect("valid").encode("ab"), Ok(vec![2]));
+}
+
+#[test]
+fn a_tokenizer_that_is_split_in_another_way_is_refused_by_its_class() {
+    let (folder, source) = parts("CLIPTokenizer");
+    let open = || ChatTokenizer::open(&source, &config(4), Some(PLAIN_TEMPLATE));
+    let class = open().expect_err("another class").to_string();
+    fs::remove_file(folder.join("vocab.json")).expect("removed");
+    let none = open().expect_err("half a tokenizer").to_string();
+    fs::write(folder.join("tokenizer.model"), "").expect("written");
+    let model = open().expect_err("sentence pieces").to_string();
+    fs::remove_dir_all(&folder).expect("removed");
+    for (error, expected) in [
+        (
+            class,
+            "merges.txt of CLIPTokenizer, which are read for GPT2Tokenizer",
+        ),
+        (none, "has no tokenizer.json"),
+        (
+            model,
+            "has no tokenizer.json but tokenizer.model; make one with",
+        ),
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn facts_of_a_template_tell_whether_a_constitution_has_its_place() {
+    let facts = |source: &str| {
+        let (folder, place) = parts("GPT2Tokenizer");
+        fs::write(folder.join("chat_template.jinja"), source).expect("written");
+        let tokenizer = ChatTokenizer::open(&place, &config(4), None);
+        fs::remove_dir_all(&folder).expect("removed");
+        tokenizer.expect("valid").facts().template.expect("its own")
+    };
+    let turns = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    let prompted = format!("{turns}{{% if add_generation_prompt %}}A:{{% endif %}}");
+    let found = facts(&prompted);
+    assert_eq!(
+        (found.refuses_system, found.generation_prompt),
+        (None, Some("A:".to_owned()))
+    );
+    let refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('None') }}{% endif %}x";
+    let reason = facts(refusing).refuses_system.expect("refused");
+    assert!(reason.contains("None (line 1)"), "{reason}");
+    let reason = facts("{{ messages[-1].content }}").refuses_system;
+    assert_eq!(reason.expect("left out"), "it leaves the system turn out");
 }

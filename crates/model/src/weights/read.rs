@@ -1,36 +1,42 @@
 //! Reading safetensors: one file, several shards, or bytes in memory.
 //!
 //! A file is an eight-byte length, a JSON header of that length, and the numbers. The header is
-//! checked against the file's length when it is opened, so no later read can run past the end.
+//! checked against the file's length when it is opened. Numbers are read a few rows at a time to
+//! where they are wanted, not mapped: a mapped file that shrinks ends the program, and the pages
+//! read count as memory all the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{Cursor, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::number::Stored;
+use super::{INDEX, SINGLE, number::Stored};
 use crate::{Config, ModelError, Source};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 const INPUT: &str = "model.embed_tokens.weight";
 const OUTPUT: &str = "lm_head.weight";
 /// The longest header that the reference reader accepts.
 const HEADER_BYTES_MAX: u64 = 100_000_000;
-/// Bytes converted at once, a multiple of every number's width.
-const CHUNK_BYTES: usize = 1 << 20;
+/// What stands in the place of safetensors and is not read.
+const OTHERS: [&str; 4] = [
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "consolidated.00.pth",
+    "tf_model.h5",
+];
+/// Numbers converted at once, where a row has no more.
+const CHUNK_VALUES: usize = 1 << 18;
 
 /// The tensors of a model, read one at a time.
 #[derive(Debug)]
 pub struct Weights {
     files: Vec<Shard>,
     tensors: BTreeMap<String, Entry>,
-    taken: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -43,7 +49,7 @@ struct Shard {
 #[derive(Debug)]
 enum Content {
     File { file: File, path: PathBuf },
-    Memory(Cursor<&'static [u8]>),
+    Memory(&'static [u8]),
 }
 
 #[derive(Debug)]
@@ -73,27 +79,7 @@ impl Weights {
     /// Where there is neither; where a file is damaged or shorter than its header says; and where a
     /// tied matrix is stored twice with different values.
     pub fn open(source: &Source, config: &Config) -> Result<Self, ModelError> {
-        let mut weights = Self {
-            files: Vec::new(),
-            tensors: BTreeMap::new(),
-            taken: BTreeSet::new(),
-        };
-        match source {
-            Source::Embedded(embedded) => {
-                let content = Content::Memory(Cursor::new(embedded.weights));
-                weights.add("the built-in weights".to_owned(), content)?;
-            }
-            Source::Folder(folder) if folder.join(SINGLE).exists() => {
-                weights.add(SINGLE.to_owned(), open_file(folder, SINGLE)?)?;
-            }
-            Source::Folder(folder) => {
-                let text = source.text(INDEX)?.ok_or_else(|| ModelError::MissingFile {
-                    place: source.place(),
-                    file: SINGLE,
-                })?;
-                weights.add_shards(folder, &text)?;
-            }
-        }
+        let mut weights = Self::headers(source)?;
         if config.tie_word_embeddings {
             weights.tie(&[config.vocabulary, config.hidden_size])?;
         }
@@ -108,7 +94,6 @@ impl Weights {
         let mut weights = Self {
             files: Vec::new(),
             tensors: BTreeMap::new(),
-            taken: BTreeSet::new(),
         };
         weights.add(name.to_owned(), open_file(folder, name)?)?;
         Ok(weights)
@@ -119,43 +104,150 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
+    /// Opens them as they are stored, whatever the configuration says.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for a tied matrix.
+    pub(crate) fn headers(source: &Source) -> Result<Self, ModelError> {
+        let mut weights = Self {
+            files: Vec::new(),
+            tensors: BTreeMap::new(),
+        };
+        match source {
+            Source::Embedded(embedded) => {
+                let content = Content::Memory(embedded.weights);
+                weights.add("the built-in weights".to_owned(), content)?;
+            }
+            Source::Folder(folder) if folder.join(SINGLE).exists() => {
+                weights.add(SINGLE.to_owned(), open_file(folder, SINGLE)?)?;
+            }
+            Source::Folder(folder) => {
+                let text = source.text(INDEX)?.ok_or_else(|| missing(source))?;
+                weights.add_shards(folder, &text)?;
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Passes where there are exactly these tensors, each of its shape and in a number format that
+    /// is read; by the headers alone. Rotation tables that old checkpoints carry count for nothing.
+    ///
+    /// # Errors
+    /// The first that is missing, misshaped or mistyped, or else not asked for.
+    pub fn expect<'a>(
+        &self,
+        tensors: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    ) -> Result<(), ModelError> {
+        let asked: BTreeMap<&str, &[usize]> = tensors.into_iter().collect();
+        let unasked = |name: &&String| {
+            !asked.contains_key(name.as_str()) && !name.ends_with("rotary_emb.inv_freq")
+        };
+        let extra: Vec<&String> = self.tensors.keys().filter(unasked).collect();
+        let missing = asked
+            .keys()
+            .filter(|name| !self.tensors.contains_key(**name));
+        let missing = missing.count();
+        for (name, shape) in asked {
+            if missing > 0 && !self.tensors.contains_key(name) {
+                return Err(ModelError::MissingTensor {
+                    name: name.to_owned(),
+                    expected: shape.to_vec(),
+                    missing,
+                    instead: extra.first().map(ToString::to_string),
+                });
+            }
+            self.entry(name, shape)?;
+        }
+        match extra.first() {
+            Some(first) => Err(ModelError::ExtraTensors {
+                count: extra.len(),
+                first: (*first).clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Numbers by the name of their format, as the headers say.
+    pub fn formats(&self) -> BTreeMap<String, usize> {
+        let mut formats = BTreeMap::new();
+        for Entry { header, .. } in self.tensors.values() {
+            *formats.entry(header.dtype.clone()).or_insert(0) += count(&header.shape).unwrap_or(0);
+        }
+        formats
+    }
+
     /// Reads a tensor of this shape, in row-major order, as `f32`.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        let (_, header, _) = self.entry(name, shape)?;
+        let mut values = Vec::with_capacity(count(&header.shape).unwrap_or(0));
+        self.rows(name, shape, |_, part| values.extend_from_slice(part))?;
+        Ok(values)
+    }
+
+    /// Reads a tensor of this shape as `f32`, a few rows of its first axis at a time: `visit` is
+    /// given the first row's index and the rows' values. It holds 2 MiB of the tensor at most,
+    /// unless a row is longer.
     ///
     /// # Errors
     /// Where there is none, its shape is another, its number format is not read, or a value is not
     /// finite.
-    pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        let Entry { shard, header } = entry(&self.tensors, name, shape)?;
-        let values = self.files[*shard].read(name, header)?;
-        self.taken.insert(name.to_owned());
-        Ok(values)
-    }
-
-    /// Counts a tensor of this shape as read, after a look at its header alone.
-    ///
-    /// # Errors
-    /// Where there is none, or its shape is another.
-    pub(crate) fn pass(&mut self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
-        entry(&self.tensors, name, shape)?;
-        self.taken.insert(name.to_owned());
+    pub fn rows(
+        &self,
+        name: &str,
+        shape: &[usize],
+        mut visit: impl FnMut(usize, &[f32]),
+    ) -> Result<(), ModelError> {
+        let (shard, header, stored) = self.entry(name, shape)?;
+        let width = header.shape.iter().skip(1).product::<usize>();
+        let rows_at_once = (CHUNK_VALUES / width.max(1)).max(1);
+        let rows = header.shape.first().copied().unwrap_or(1);
+        let mut numbers = Vec::with_capacity(rows_at_once.min(rows) * width);
+        let mut bytes = vec![0; rows_at_once.min(rows) * width * stored.width()];
+        for first in (0..rows).step_by(rows_at_once) {
+            let count = rows_at_once.min(rows - first) * width;
+            let bytes = &mut bytes[..count * stored.width()];
+            let offset = (first * width * stored.width()) as u64;
+            let at = shard.data_start + header.data_offsets[0] + offset;
+            shard.content.read_at(at, bytes)?;
+            numbers.clear();
+            stored.extend(bytes, &mut numbers);
+            if let Some(position) = numbers.iter().position(|number| !number.is_finite()) {
+                return Err(ModelError::NotFinite {
+                    name: name.to_owned(),
+                    value: numbers[position],
+                    position: first * width + position,
+                });
+            }
+            visit(first, &numbers);
+        }
         Ok(())
     }
 
-    /// Ends reading. Rotation tables that old checkpoints carry along count for nothing.
-    ///
-    /// # Errors
-    /// Where a tensor was never read: then the model is another than its configuration says.
-    pub fn finish(self) -> Result<(), ModelError> {
-        let extra: Vec<String> = self
-            .tensors
-            .into_keys()
-            .filter(|name| !self.taken.contains(name) && !name.ends_with("rotary_emb.inv_freq"))
-            .collect();
-        let count = extra.len();
-        match extra.into_iter().next() {
-            Some(first) => Err(ModelError::ExtraTensors { count, first }),
-            None => Ok(()),
+    /// A tensor's file and header, where they are as asked.
+    fn entry(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<(&Shard, &TensorHeader, Stored), ModelError> {
+        let missing = || ModelError::MissingTensor {
+            name: name.to_owned(),
+            expected: shape.to_vec(),
+            missing: 1,
+            instead: None,
+        };
+        let Entry { shard, header } = self.tensors.get(name).ok_or_else(missing)?;
+        if header.shape != shape {
+            return Err(ModelError::TensorShape {
+                name: name.to_owned(),
+                found: header.shape.clone(),
+                expected: shape.to_vec(),
+            });
         }
+        let shard = &self.files[*shard];
+        Ok((shard, header, shard.format(name, header)?))
     }
 
     /// Leaves one matrix, under the input's name, of two that are said to be one.
@@ -163,18 +255,23 @@ impl Weights {
         if !self.tensors.contains_key(OUTPUT) {
             return Ok(());
         }
-        if self.tensors.contains_key(INPUT)
-            && self.tensor(INPUT, shape)? != self.tensor(OUTPUT, shape)?
-        {
-            return Err(ModelError::TiedMatricesDiffer {
-                input: INPUT,
-                output: OUTPUT,
-            });
+        if self.tensors.contains_key(INPUT) {
+            let input = self.tensor(INPUT, shape)?;
+            let mut same = true;
+            self.rows(OUTPUT, shape, |row, part| {
+                let start = row * shape[1];
+                same &= input[start..start + part.len()] == *part;
+            })?;
+            if !same {
+                return Err(ModelError::TiedMatricesDiffer {
+                    input: INPUT,
+                    output: OUTPUT,
+                });
+            }
         }
         if let Some(entry) = self.tensors.remove(OUTPUT) {
             self.tensors.insert(INPUT.to_owned(), entry);
         }
-        self.taken.clear();
         Ok(())
     }
 
@@ -228,29 +325,10 @@ impl Weights {
     }
 }
 
-fn entry<'a>(
-    tensors: &'a BTreeMap<String, Entry>,
-    name: &str,
-    shape: &[usize],
-) -> Result<&'a Entry, ModelError> {
-    let entry = tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
-        name: name.to_owned(),
-        expected: shape.to_vec(),
-    })?;
-    if entry.header.shape != shape {
-        return Err(ModelError::TensorShape {
-            name: name.to_owned(),
-            found: entry.header.shape.clone(),
-            expected: shape.to_vec(),
-        });
-    }
-    Ok(entry)
-}
-
 impl Shard {
     fn open(
         name: String,
-        mut content: Content,
+        content: Content,
     ) -> Result<(Self, BTreeMap<String, TensorHeader>), ModelError> {
         let length = content.length()?;
         if length < 8 {
@@ -281,18 +359,16 @@ impl Shard {
         ))
     }
 
-    /// Reads and widens chunk by chunk, so that no second copy of a tensor is ever held.
-    fn read(&mut self, name: &str, header: &TensorHeader) -> Result<Vec<f32>, ModelError> {
+    /// How a tensor's numbers are stored, where they fill its bytes.
+    fn format(&self, name: &str, header: &TensorHeader) -> Result<Stored, ModelError> {
         let stored = Stored::from_name(&header.dtype).ok_or_else(|| ModelError::TensorType {
             name: name.to_owned(),
             found: header.dtype.clone(),
         })?;
         let [start, end] = header.data_offsets;
         let values = count(&header.shape).unwrap_or(usize::MAX);
-        if values
-            .checked_mul(stored.width())
-            .is_none_or(|size| size as u64 != end - start)
-        {
+        let size = values.checked_mul(stored.width());
+        if size.is_none_or(|size| size as u64 != end - start) {
             let reason = format!(
                 "{name} has {} bytes, expected {values} numbers of {} bytes",
                 end - start,
@@ -300,41 +376,29 @@ impl Shard {
             );
             return Err(damaged(&self.name, reason));
         }
-        let mut numbers = Vec::with_capacity(values);
-        let mut chunk = vec![0; CHUNK_BYTES.min((end - start) as usize)];
-        let mut at = start;
-        while at < end {
-            let length = chunk.len().min((end - at) as usize);
-            self.content
-                .read_at(self.data_start + at, &mut chunk[..length])?;
-            stored.extend(&chunk[..length], &mut numbers);
-            at += length as u64;
-        }
-        match numbers.iter().position(|number| !number.is_finite()) {
-            Some(position) => Err(ModelError::NotFinite {
-                name: name.to_owned(),
-                value: numbers[position],
-                position,
-            }),
-            None => Ok(numbers),
-        }
+        Ok(stored)
     }
 }
 
 impl Content {
-    fn length(&mut self) -> Result<u64, ModelError> {
-        let length = match self {
-            Self::File { file, .. } => file.seek(SeekFrom::End(0)),
-            Self::Memory(bytes) => bytes.seek(SeekFrom::End(0)),
-        };
-        length.map_err(|source| self.failure(source))
+    fn length(&self) -> Result<u64, ModelError> {
+        match self {
+            Self::File { file, .. } => match file.metadata() {
+                Ok(metadata) => Ok(metadata.len()),
+                Err(source) => Err(self.failure(source)),
+            },
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
+        }
     }
 
-    fn read_at(&mut self, at: u64, into: &mut [u8]) -> Result<(), ModelError> {
-        let from = SeekFrom::Start(at);
+    fn read_at(&self, at: u64, into: &mut [u8]) -> Result<(), ModelError> {
         let read = match self {
-            Self::File { file, .. } => file.seek(from).and_then(|_| file.read_exact(into)),
-            Self::Memory(bytes) => bytes.seek(from).and_then(|_| bytes.read_exact(into)),
+            Self::File { file, .. } => {
+                let mut file = file;
+                let sought = file.seek(SeekFrom::Start(at));
+                sought.and_then(|_| file.read_exact(into))
+            }
+            Self::Memory(bytes) => (&bytes[at as usize..]).read_exact(into),
         };
         read.map_err(|source| self.failure(source))
     }
@@ -353,6 +417,18 @@ fn open_file(folder: &Path, name: &str) -> Result<Content, ModelError> {
     match File::open(&path) {
         Ok(file) => Ok(Content::File { file, path }),
         Err(source) => Err(ModelError::Io { path, source }),
+    }
+}
+
+/// What a folder without safetensors lacks, and what it has instead.
+fn missing(source: &Source) -> ModelError {
+    let place = source.place();
+    match OTHERS.into_iter().find(|file| source.has(file)) {
+        Some(found) => ModelError::WeightsFormat { place, found },
+        None => ModelError::MissingFile {
+            place,
+            file: SINGLE,
+        },
     }
 }
 

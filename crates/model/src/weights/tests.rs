@@ -58,7 +58,11 @@ const MATRIX: [f32; 8] = [0.0, -1.5, 2.0, 0.25, 1e-30, 7.0, -0.0, 3.0];
 
 fn write_matrix(folder: &Folder, file: &str, names: &[&str]) {
     let tensor = |name: &&str| ((*name).to_owned(), vec![4, 2], || MATRIX.to_vec());
-    write(&folder.0.join(file), names.iter().map(tensor), Dtype::F32).expect("written");
+    let tensors = names.iter().map(tensor).collect();
+    write(&folder.0, tensors, Dtype::F32, usize::MAX).expect("written");
+    if file != SINGLE {
+        fs::rename(folder.0.join(SINGLE), folder.0.join(file)).expect("renamed");
+    }
 }
 
 /// A file of this header and as many zero bytes.
@@ -72,7 +76,6 @@ fn file_of(header: &str, bytes: usize) -> Vec<u8> {
 #[test]
 fn what_is_written_is_read_back() {
     let folder = Folder::new("back");
-    let path = folder.0.join("model.safetensors");
     let long: Vec<f32> = (0..300_001).map(|i| i as f32 * 0.37 - 9.0).collect();
     for dtype in [Dtype::F32, Dtype::Bf16] {
         let tensors = [
@@ -80,8 +83,8 @@ fn what_is_written_is_read_back() {
             ("a.matrix".to_owned(), vec![4, 2], MATRIX.to_vec()),
         ];
         let lazily = tensors.map(|(name, shape, values)| (name, shape, || values));
-        write(&path, lazily, dtype).expect("written");
-        let mut weights = Weights::open(&folder.source(), &config(false)).expect("valid");
+        write(&folder.0, lazily.into(), dtype, usize::MAX).expect("written");
+        let weights = Weights::open(&folder.source(), &config(false)).expect("valid");
         let expected = |values: &[f32]| -> Vec<f32> {
             values.iter().map(|&value| dtype.rounded(value)).collect()
         };
@@ -93,7 +96,8 @@ fn what_is_written_is_read_back() {
             weights.tensor("b.long", &[300_001]).expect("there"),
             expected(&long)
         );
-        weights.finish().expect("nothing left");
+        let asked: [(&str, &[usize]); 2] = [("a.matrix", &[4, 2]), ("b.long", &[300_001])];
+        weights.expect(asked).expect("no more and no less");
     }
     assert!(!folder.0.join("model.unfinished").exists());
 }
@@ -101,15 +105,14 @@ fn what_is_written_is_read_back() {
 #[test]
 fn a_value_that_is_not_finite_is_named_when_read_and_when_written() {
     let folder = Folder::new("finite");
-    let path = folder.0.join("model.safetensors");
-    let tensor = |value: f32| [("a".to_owned(), vec![3], move || vec![1.0, 2.0, value])];
+    let tensor = |value: f32| vec![("a".to_owned(), vec![3], move || vec![1.0, 2.0, value])];
     let nan = f32::from_bits(u32::MAX);
     for (value, dtype) in [
         (nan, Dtype::F32),
         (nan, Dtype::Bf16),
         (f32::MAX, Dtype::Bf16),
     ] {
-        let error = write(&path, tensor(value), dtype).expect_err("not finite");
+        let error = write(&folder.0, tensor(value), dtype, 1).expect_err("not finite");
         let ModelError::NotFinite { name, position, .. } = error else {
             panic!("{error}")
         };
@@ -124,7 +127,7 @@ fn a_value_that_is_not_finite_is_named_when_read_and_when_written() {
     let mut bytes = file_of(header, 2);
     bytes.extend([0x00, 0x7c]);
     folder.put("model.safetensors", bytes);
-    let mut weights = Weights::open(&folder.source(), &config(false)).expect("valid");
+    let weights = Weights::open(&folder.source(), &config(false)).expect("valid");
     let error = weights.tensor("a", &[2]).expect_err("infinite").to_string();
     assert_eq!(error, "a holds inf at position 1, expected finite weights");
 }
@@ -197,7 +200,7 @@ fn a_tensor_that_is_missing_misshaped_mistyped_or_extra_is_named() {
     });
     let folder = Folder::new("named");
     folder.put("model.safetensors", file_of(&header.to_string(), 48));
-    let mut weights = Weights::open(&folder.source(), &config(false)).expect("valid");
+    let weights = Weights::open(&folder.source(), &config(false)).expect("valid");
     let cases: [(&str, &[usize], &str); 5] = [
         ("x", &[4], "the weights have no x, expected of shape [4]"),
         ("a", &[3, 2], "a has shape [2, 3], expected [3, 2]"),
@@ -218,9 +221,26 @@ fn a_tensor_that_is_missing_misshaped_mistyped_or_extra_is_named() {
         assert!(error.starts_with(message), "{error}");
     }
     weights.tensor("a", &[2, 3]).expect("there");
-    let error = weights.finish().expect_err("more than asked").to_string();
-    let expected = "the weights hold 3 tensors the configuration does not know, such as b";
-    assert_eq!(error, expected);
+    let whole: (&str, &[usize]) = ("a", &[2, 3]);
+    let other: (&str, &[usize]) = ("z", &[1]);
+    for (asked, expected) in [
+        (
+            vec![whole],
+            "the weights hold 3 tensors the configuration does not know, such as b",
+        ),
+        (
+            vec![whole, other, ("y", &[7])],
+            "the weights have no y, expected of shape [7], nor 1 others; they have b instead",
+        ),
+        (vec![("a", &[6])], "a has shape [2, 3], expected [6]"),
+        (
+            vec![("b", &[1])],
+            "b is stored as I64, expected F32, BF16 or F16",
+        ),
+    ] {
+        let error = weights.expect(asked).expect_err(expected).to_string();
+        assert_eq!(error, expected);
+    }
 }
 
 #[test]
@@ -229,15 +249,16 @@ fn a_tied_matrix_is_found_under_either_name_and_must_be_one() {
     let (input, output) = ("model.embed_tokens.weight", "lm_head.weight");
     for names in [&[input][..], &[output], &[input, output]] {
         write_matrix(&folder, "model.safetensors", names);
-        let mut weights = Weights::open(&folder.source(), &config(true)).expect("valid");
+        let weights = Weights::open(&folder.source(), &config(true)).expect("valid");
         assert_eq!(weights.tensor(input, &[4, 2]).expect("there"), MATRIX);
-        weights.finish().expect("nothing left");
+        let asked: [(&str, &[usize]); 1] = [(input, &[4, 2])];
+        weights.expect(asked).expect("no more and no less");
     }
-    let mut weights = Weights::open(&folder.source(), &config(false)).expect("valid");
+    let weights = Weights::open(&folder.source(), &config(false)).expect("valid");
     assert_eq!(weights.tensor(output, &[4, 2]).expect("there"), MATRIX);
     let tensor = |(name, value)| (str::to_owned(name), vec![4, 2], move || vec![value; 8]);
     let different = [(input, 1.0), (output, 2.0)].map(tensor);
-    write(&folder.0.join("model.safetensors"), different, Dtype::F32).expect("written");
+    write(&folder.0, different.into(), Dtype::F32, usize::MAX).expect("written");
     let error = Weights::open(&folder.source(), &config(true)).expect_err("not one matrix");
     assert!(
         matches!(error, ModelError::TiedMatricesDiffer { .. }),
@@ -248,23 +269,26 @@ fn a_tied_matrix_is_found_under_either_name_and_must_be_one() {
 #[test]
 fn shards_read_as_one_file_and_their_index_must_be_true() {
     let folder = Folder::new("shards");
-    write_matrix(&folder, "model-1.safetensors", &["a", "b"]);
-    write_matrix(&folder, "model-2.safetensors", &["c"]);
+    let tensor = |name: &str| (name.to_owned(), vec![4, 2], || MATRIX.to_vec());
+    let three = ["a", "b", "c"].map(tensor);
+    write(&folder.0, three.into(), Dtype::F32, 64).expect("written");
+    let weights = Weights::open(&folder.source(), &config(false)).expect("valid");
+    for name in ["c", "a", "b"] {
+        assert_eq!(weights.tensor(name, &[4, 2]).expect("there"), MATRIX);
+    }
+    assert_eq!(weights.formats(), [("F32".to_owned(), 24)].into());
     let open = |map: serde_json::Value| {
         let index = json!({"metadata": {"total_size": 96}, "weight_map": map});
         folder.put("model.safetensors.index.json", index.to_string());
         Weights::open(&folder.source(), &config(false))
     };
-    let (one, two) = ("model-1.safetensors", "model-2.safetensors");
-    let mut weights = open(json!({"a": one, "b": one, "c": two})).expect("valid");
-    for name in ["c", "a", "b"] {
-        assert_eq!(weights.tensor(name, &[4, 2]).expect("there"), MATRIX);
-    }
-    weights.finish().expect("nothing left");
+    let one = "model-00001-of-00002.safetensors";
+    let two = "model-00002-of-00002.safetensors";
+    open(json!({"a": one, "b": one, "c": two})).expect("the index that was written");
     let cases = [
         (
             json!({"a": one, "c": one}),
-            "c is not in model-1.safetensors",
+            "c is not in model-00001-of-00002.safetensors",
         ),
         (
             json!({"a": "../model-1.safetensors"}),
@@ -284,6 +308,19 @@ fn shards_read_as_one_file_and_their_index_must_be_true() {
 }
 
 #[test]
+fn weights_that_are_not_safetensors_are_refused_by_their_name() {
+    let folder = Folder::new("pickle");
+    let open = || Weights::open(&folder.source(), &config(false)).expect_err("none");
+    assert!(open().to_string().ends_with("has no model.safetensors"));
+    folder.put("pytorch_model.bin", "");
+    let error = open().to_string();
+    assert!(
+        error.contains("but pytorch_model.bin, which is not read; convert"),
+        "{error}"
+    );
+}
+
+#[test]
 fn weights_inside_the_program_read_as_those_of_a_folder() {
     let folder = Folder::new("embedded");
     write_matrix(&folder, "model.safetensors", &["a"]);
@@ -294,7 +331,7 @@ fn weights_inside_the_program_read_as_those_of_a_folder() {
         tokenizer_config: "{}",
         weights: bytes.leak(),
     };
-    let mut weights = Weights::open(&Source::Embedded(embedded), &config(false)).expect("valid");
+    let weights = Weights::open(&Source::Embedded(embedded), &config(false)).expect("valid");
     assert_eq!(weights.tensor("a", &[4, 2]).expect("there"), MATRIX);
 }
 
@@ -308,7 +345,7 @@ fn a_published_tied_model_opens_whole() {
     }
     let source = Source::Folder(folder);
     let config = Config::open(&source).expect("valid");
-    let mut weights = Weights::open(&source, &config).expect("valid");
+    let weights = Weights::open(&source, &config).expect("valid");
     let embedding = weights
         .tensor("model.embed_tokens.weight", &[2048, 128])
         .expect("there");
@@ -318,9 +355,7 @@ fn a_published_tied_model_opens_whole() {
         weights.tensor(query, &[64, 128]).expect("there").len(),
         64 * 128
     );
-    let error = weights
-        .finish()
-        .expect_err("most were not read")
-        .to_string();
-    assert!(error.contains("hold 18 tensors"), "{error}");
+    let asked: [(&str, &[usize]); 1] = [(query, &[64, 128])];
+    let error = weights.expect(asked).expect_err("most were not asked for");
+    assert!(error.to_string().contains("hold 19 tensors"), "{error}");
 }

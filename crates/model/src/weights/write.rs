@@ -1,4 +1,4 @@
-//! Writing safetensors: one file, complete or not there at all.
+//! Writing safetensors: each file complete or not there at all.
 
 use std::{
     fs::{self, File},
@@ -8,24 +8,79 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::number::Dtype;
+use super::{INDEX, SINGLE, number::Dtype};
 use crate::ModelError;
 
-/// Writes a safetensors file of named tensors: name, shape, and what gives the values in row-major
-/// order, asked for one tensor at a time. The file appears under its name once it is whole.
+/// A tensor to be written: name, shape, and what gives the values in row-major order.
+pub type Written<V> = (String, Vec<usize>, V);
+
+/// Writes named tensors into an existing folder: `model.safetensors`, or several files of at most
+/// `shard_bytes_max` bytes of numbers with their index, where one tensor alone may have more.
+/// Values are asked for one tensor at a time, and each file appears under its name once it is
+/// whole, the index last.
 ///
 /// # Errors
-/// Where the file cannot be written, or a value is not finite once written.
+/// Where a file cannot be written, or a value is not finite once written.
 ///
 /// # Panics
 /// If a name comes twice, or values do not fill their shape.
 pub fn write<V: FnOnce() -> Vec<f32>>(
+    folder: &Path,
+    tensors: Vec<Written<V>>,
+    dtype: Dtype,
+    shard_bytes_max: usize,
+) -> Result<(), ModelError> {
+    let size = |tensor: &Written<V>| length(&tensor.1) * dtype.width();
+    let total: usize = tensors.iter().map(size).sum();
+    if total <= shard_bytes_max {
+        return write_file(&folder.join(SINGLE), tensors, dtype);
+    }
+    let mut shards: Vec<Vec<Written<V>>> = Vec::new();
+    let mut filled = 0;
+    for tensor in tensors {
+        let size = size(&tensor);
+        match shards.last_mut() {
+            Some(shard) if filled + size <= shard_bytes_max => shard.push(tensor),
+            _ => {
+                shards.push(vec![tensor]);
+                filled = 0;
+            }
+        }
+        filled += size;
+    }
+    let mut places = Map::new();
+    let count = shards.len();
+    for (index, shard) in shards.into_iter().enumerate() {
+        let file = format!("model-{:05}-of-{count:05}.safetensors", index + 1);
+        places.extend(shard.iter().map(|(name, ..)| (name.clone(), json!(file))));
+        write_file(&folder.join(file), shard, dtype)?;
+    }
+    let index = json!({ "metadata": { "total_size": total }, "weight_map": places });
+    let path = folder.join(INDEX);
+    whole(&path, |path| {
+        fs::write(path, format!("{index:#}\n")).map_err(|e| failure(path, e))
+    })
+}
+
+/// Writes tensors as one file, whatever its name.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) fn write_file<V: FnOnce() -> Vec<f32>>(
     path: &Path,
-    tensors: impl IntoIterator<Item = (String, Vec<usize>, V)>,
+    tensors: Vec<Written<V>>,
     dtype: Dtype,
 ) -> Result<(), ModelError> {
+    whole(path, |path| write_tensors(path, tensors, dtype))
+}
+
+/// A file under its name once `write` has written all of it.
+fn whole(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
     let unfinished = path.with_extension("unfinished");
-    let written = write_tensors(&unfinished, tensors.into_iter().collect(), dtype)
+    let written = write(&unfinished)
         .and_then(|()| fs::rename(&unfinished, path).map_err(|error| failure(path, error)));
     if written.is_err() {
         // The first error is the one to tell; this file may not even have been created.
@@ -36,7 +91,7 @@ pub fn write<V: FnOnce() -> Vec<f32>>(
 
 fn write_tensors<V: FnOnce() -> Vec<f32>>(
     path: &Path,
-    tensors: Vec<(String, Vec<usize>, V)>,
+    tensors: Vec<Written<V>>,
     dtype: Dtype,
 ) -> Result<(), ModelError> {
     let failure = |error| failure(path, error);
@@ -80,7 +135,7 @@ fn write_values(file: &mut impl Write, values: &[f32], dtype: Dtype) -> io::Resu
 }
 
 /// The header with its length before it, padded so that the numbers are aligned.
-fn header<V>(tensors: &[(String, Vec<usize>, V)], dtype: Dtype) -> Vec<u8> {
+fn header<V>(tensors: &[Written<V>], dtype: Dtype) -> Vec<u8> {
     let mut entries = Map::new();
     entries.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
     let mut start = 0;

@@ -1,0 +1,18 @@
+//! `enigma models`: what can be said of a model before it is trained.
+
+mod describe;
+mod inspect;
+
+use crate::arguments::{ModelsArguments, ModelsCommand};
+use crate::error::Failure;
+use crate::terminal::Screen;
+
+/// Runs the command of the model that was asked for.
+///
+/// # Errors
+/// Where the model is damaged or an argument out of range.
+pub(crate) fn models(arguments: &ModelsArguments, screen: &Screen) -> Result<(), Failure> {
+    match &arguments.command {
+        ModelsCommand::Inspect(arguments) => inspect::inspect(arguments, screen),
+    }
+}
