@@ -12,6 +12,7 @@
 
 mod constitution;
 pub mod contrast;
+pub mod draft;
 mod parse;
 mod score;
 mod select;
