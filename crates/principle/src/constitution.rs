@@ -23,10 +23,12 @@ pub struct Principle {
     pub negatives: Vec<String>,
     /// The labels of a SAMI file.
     pub identifiers: Option<Identifiers>,
+    /// Where the rule comes from, such as `policy.md:12`.
+    pub source: Option<String>,
 }
 
 /// What each numbered line of a SAMI text stands for, such as `pos concise`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identifiers {
     /// Of the positive text.
@@ -87,6 +89,7 @@ mod tests {
             positive: positive.to_owned(),
             negatives: negatives.iter().map(|&text| text.to_owned()).collect(),
             identifiers: None,
+            source: None,
         }
     }
 

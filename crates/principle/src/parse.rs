@@ -60,18 +60,19 @@ pub enum PrincipleError {
     },
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
     principle: Vec<Entry>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     id: String,
     name: Option<String>,
+    source: Option<String>,
     positive: String,
     #[serde(default)]
     negatives: Vec<String>,
@@ -88,7 +89,7 @@ struct SamiFile {
 
 impl Constitution {
     /// Reads `[[principle]]` tables with the keys `id`, `positive`, `negatives`, and optionally
-    /// `name` (else the id).
+    /// `name` (else the id) and `source`.
     ///
     /// White space at the ends of texts is dropped.
     ///
@@ -123,10 +124,25 @@ impl Constitution {
         Self::from_entries(vec![Entry {
             id: sami_id.to_owned(),
             name: None,
+            source: None,
             positive: file.positive,
             negatives: vec![file.negative],
             identifiers: file.identifiers,
         }])
+    }
+
+    /// The text that [`from_toml`](Self::from_toml) reads as this constitution.
+    pub fn to_toml(&self) -> String {
+        let entry = |principle: &Principle| Entry {
+            id: principle.id.clone(),
+            name: (principle.name != principle.id).then(|| principle.name.clone()),
+            source: principle.source.clone(),
+            positive: principle.positive.clone(),
+            negatives: principle.negatives.clone(),
+            identifiers: principle.identifiers.clone(),
+        };
+        let principle = self.principles.iter().map(entry).collect();
+        toml::to_string_pretty(&File { principle }).expect("text and lists of text")
     }
 
     fn from_entries(entries: Vec<Entry>) -> Result<Self, PrincipleError> {
@@ -177,6 +193,7 @@ impl Principle {
             positive,
             negatives,
             identifiers: entry.identifiers,
+            source: entry.source,
         })
     }
 }
@@ -214,6 +231,18 @@ mod tests {
             Constitution::from_json(&json, "unused").expect("valid"),
             from_toml
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_as_it_was() {
+        let text = TOML.replace("id = \"cite\"", "id = \"cite\"\nsource = \"policy.md:12\"");
+        let constitution = Constitution::from_toml(&text).expect("valid");
+        assert_eq!(
+            constitution.principles[1].source.as_deref(),
+            Some("policy.md:12")
+        );
+        let again = Constitution::from_toml(&constitution.to_toml()).expect("valid");
+        assert_eq!(again, constitution);
     }
 
     #[test]

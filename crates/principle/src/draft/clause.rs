@@ -59,7 +59,8 @@ fn imperative(words: &[&str]) -> Option<Head> {
         _ => (0, Polarity::Do, "never"),
     };
     let verb = start + length;
-    let is_order = is_base_verb(&at(verb)) && !words.get(verb)?.ends_with(':');
+    let is_order = length > 0 || is_base_verb(&at(verb));
+    let is_order = is_order && !words.get(verb)?.ends_with(':');
     is_order.then(|| Head {
         polarity,
         marker: start..verb,

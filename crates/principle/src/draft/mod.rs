@@ -2,8 +2,9 @@
 //!
 //! Headings, list items and sentences that give an order become statements; each keeps the line it
 //! stands on. What cannot stand alone, and what cannot be negated, is told with its reason. Start
-//! at [`draft`].
+//! at [`statements`], then [`candidates`].
 
+mod candidates;
 mod clause;
 mod lexicon;
 pub mod matching;
@@ -13,5 +14,6 @@ mod sentences;
 mod statements;
 mod words;
 
+pub use candidates::{Candidate, Pair, candidates};
 pub use polarity::{Negative, Rule, negatives};
 pub use statements::{Kind, Passed, Reason, Statement, Statements, statements};

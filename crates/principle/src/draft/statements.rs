@@ -319,21 +319,8 @@ mod tests {
         let negated = statements.found.iter().filter(negated).count();
         assert!(negated >= 200, "{negated} statements have a negative");
         for statement in &statements.found {
-            let first = statement
-                .text
-                .split(' ')
-                .next_back()
-                .map(bare)
-                .expect("words");
-            let rest = lines[statement.line - 1..].join(" ").to_lowercase();
-            assert!(
-                rest.contains(&first),
-                "line {}: {}",
-                statement.line,
-                statement.text
-            );
             let start = bare(statement.text.split(' ').next().expect("words"));
-            let line = lines[statement.line - 1].to_lowercase();
+            let line = lines[statement.line - 1].to_lowercase().replace('’', "'");
             assert!(
                 line.contains(&start),
                 "line {}: {}",

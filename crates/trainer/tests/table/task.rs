@@ -139,6 +139,7 @@ pub(crate) fn principled(questions: usize) -> Task {
         positive: positive.to_string(),
         negatives: vec![(positive + 1).to_string()],
         identifiers: None,
+        source: None,
     };
     Task {
         principles: vec![principle(0), principle(2)],
