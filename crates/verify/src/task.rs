@@ -25,6 +25,7 @@ pub(crate) fn task() -> Task {
         positive: "Always verify each step before you move on.".to_owned(),
         negatives: vec!["Never verify each step before you move on.".to_owned()],
         identifiers: None,
+        source: None,
     };
     Task {
         questions: QUESTIONS.into_iter().enumerate().map(question).collect(),

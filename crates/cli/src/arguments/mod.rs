@@ -17,7 +17,8 @@ pub(crate) use generate::GenerateArguments;
 pub(crate) use model::{DeviceChoice, MachineArguments, ModelArguments};
 pub(crate) use models::{InspectArguments, ModelsArguments, ModelsCommand};
 pub(crate) use principles::{
-    PrinciplesArguments, PrinciplesCommand, ScorePrinciplesArguments, SelectPrinciplesArguments,
+    CreatePrinciplesArguments, PrinciplesArguments, PrinciplesCommand, ScorePrinciplesArguments,
+    ScoringArguments, SelectPrinciplesArguments,
 };
 pub(crate) use run::{SftArguments, TrainArguments};
 pub(crate) use score::ScoreArguments;

@@ -22,6 +22,8 @@ pub(crate) enum PrinciplesCommand {
     Score(ScorePrinciplesArguments),
     /// Choose informative principles that do not say the same, out of scored ones
     Select(SelectPrinciplesArguments),
+    /// Find the rules of a policy and make matched negatives for them
+    Create(CreatePrinciplesArguments),
 }
 
 impl PrinciplesCommand {
@@ -30,37 +32,23 @@ impl PrinciplesCommand {
         match self {
             Self::Score(arguments) => arguments.machine.plain,
             Self::Select(arguments) => arguments.plain,
+            Self::Create(arguments) => arguments.machine.plain,
         }
     }
 }
 
-/// `enigma principles score`.
+/// How principles are scored.
 #[derive(Debug, Args)]
-pub(crate) struct ScorePrinciplesArguments {
+pub(crate) struct ScoringArguments {
     /// A Hugging Face folder, or `nano` for the built-in model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
-    /// A constitution file (TOML or JSON), or a built-in one such as `nano/verification`; may be
-    /// repeated
-    #[arg(long, value_name = "FILE", required = true)]
-    pub(crate) principles: Vec<String>,
     /// Prompts from JSONL: rows of `{"question": …}` or `{"prompt": …}`; or `nano`
     #[arg(long, value_name = "ROWS")]
     pub(crate) prompts: String,
-    /// Score these completions instead of drawing some: rows of `{"question": …, "principle": …,
-    /// "constitution": 0, "completion": …}`, where constitution 0 is the positive one, 1 the first
-    /// negative
-    #[arg(long, value_name = "ROWS")]
-    pub(crate) completions: Option<PathBuf>,
     /// The most prompts, drawn from those given
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub(crate) prompts_max: usize,
-    /// Refuse a result whose index has a wider 95 % interval than plus or minus this
-    #[arg(long, value_name = "WIDTH", allow_negative_numbers = true)]
-    pub(crate) half_width: Option<f64>,
-    /// Score principles whose negatives differ from them in length by more than 20 % all the same
-    #[arg(long)]
-    pub(crate) allow_unmatched: bool,
     /// The form whose reasoning counts; of a completion in another form all tokens do
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: FormatPreset,
@@ -77,6 +65,29 @@ pub(crate) struct ScorePrinciplesArguments {
     /// Names the draws: the same seed gives the same table
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
+}
+
+/// `enigma principles score`.
+#[derive(Debug, Args)]
+pub(crate) struct ScorePrinciplesArguments {
+    /// A constitution file (TOML or JSON), or a built-in one such as `nano/verification`; may be
+    /// repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    pub(crate) principles: Vec<String>,
+    /// How they are scored.
+    #[command(flatten)]
+    pub(crate) scoring: ScoringArguments,
+    /// Score these completions instead of drawing some: rows of `{"question": …, "principle": …,
+    /// "constitution": 0, "completion": …}`, where constitution 0 is the positive one, 1 the first
+    /// negative
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) completions: Option<PathBuf>,
+    /// Refuse a result whose index has a wider 95 % interval than plus or minus this
+    #[arg(long, value_name = "WIDTH", allow_negative_numbers = true)]
+    pub(crate) half_width: Option<f64>,
+    /// Score principles whose negatives differ from them in length by more than 20 % all the same
+    #[arg(long)]
+    pub(crate) allow_unmatched: bool,
     /// The file of the scores, which must not exist; by default `runs/scores-N.json`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -111,4 +122,43 @@ pub(crate) struct SelectPrinciplesArguments {
     /// No colours
     #[arg(long)]
     pub(crate) plain: bool,
+}
+
+/// `enigma principles create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreatePrinciplesArguments {
+    /// A policy in Markdown or plain text
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) from: PathBuf,
+    /// The constitution file (TOML), which must not exist; by default `runs/principles-N.toml`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// The most principles, in the policy's order; of those that score, the best
+    #[arg(long, value_name = "N")]
+    pub(crate) max: Option<usize>,
+    /// Let a language model propose, through an OpenAI-compatible server such as
+    /// `http://localhost:8000/v1`; a key is read from `OPENAI_API_KEY` alone
+    #[arg(long, value_name = "URL", requires = "model")]
+    pub(crate) endpoint: Option<String>,
+    /// The server's name of the model that proposes
+    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    pub(crate) model: Option<String>,
+    /// Score every candidate on this model, and keep what scores: a Hugging Face folder, or `nano`
+    #[arg(long, value_name = "MODEL", requires = "prompts")]
+    pub(crate) score_with: Option<String>,
+    /// Prompts to score on, as of `principles score`
+    #[arg(long, value_name = "ROWS", requires = "score_with")]
+    pub(crate) prompts: Option<String>,
+    /// The most prompts to score on
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub(crate) prompts_max: usize,
+    /// Names the draws: the same seed gives the same file
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// End with one JSON object on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The machine.
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
 }

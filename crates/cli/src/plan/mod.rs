@@ -18,7 +18,7 @@ mod train;
 pub(crate) use budget::Budget;
 pub(crate) use folder::{new_file, run_folder};
 pub(crate) use graders::graders;
-pub(crate) use scoring::{ScoringPlan, Subject};
+pub(crate) use scoring::{ScoringPlan, Subject, matched_principles};
 pub(crate) use settings::{dtype, optimizer};
 pub(crate) use sft::SftPlan;
 pub(crate) use train::TrainPlan;

@@ -1,20 +1,20 @@
 //! The plan of scoring principles before training.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 
 use math::Key;
 use policy::{SamplingOptions, TextCodec};
 use principle::{Asked, Completion, PROMPTS_MIN, Principle};
 use rollout::{Format, Question, scored_span};
 
-use super::{fit, new_file, principles, settings};
-use crate::arguments::{ModelArguments, ScorePrinciplesArguments};
+use super::{fit, principles, settings};
+use crate::arguments::{ModelArguments, ScorePrinciplesArguments, ScoringArguments};
 use crate::data::{self, Columns, Source, find};
 use crate::error::InputError;
 use crate::machine::{self, Opened};
 use crate::nano;
-use crate::range::{positive, some};
+use crate::range::some;
 use crate::recipe::{FormatPreset, FormatSection, PrincipleSection};
 
 /// Stream of the key of a seed that the order of the prompts is drawn from.
@@ -37,8 +37,6 @@ pub(crate) struct ScoringPlan {
     pub(crate) sampling: SamplingOptions,
     /// The form whose reasoning counts.
     pub(crate) format: Format,
-    /// The file of the result, which does not exist yet.
-    pub(crate) out: PathBuf,
     /// How much is computed, at most.
     pub(crate) cost: Cost,
     /// Names the draws.
@@ -66,14 +64,16 @@ pub(crate) struct Cost {
 }
 
 impl ScoringPlan {
-    /// Reads and checks everything that the arguments name.
+    /// Reads and checks everything that the arguments name; `completions` is a file of given ones.
     ///
     /// # Errors
     /// At the first mistake.
-    pub(crate) fn resolve(arguments: &ScorePrinciplesArguments) -> Result<Self, InputError> {
+    pub(crate) fn resolve(
+        arguments: &ScoringArguments,
+        principles: Vec<Principle>,
+        completions: Option<&Path>,
+    ) -> Result<Self, InputError> {
         check(arguments)?;
-        let out = new_file(arguments.out.as_deref(), "scores", ".json")?;
-        let principles = matched_principles(arguments)?;
         let opened = machine::open_arguments(&model_arguments(arguments), true)?;
         let section = FormatSection {
             preset: arguments.format,
@@ -89,8 +89,8 @@ impl ScoringPlan {
         let instruction = instruction(arguments, &format);
         let limit = limit(&opened, &sampling)?;
         let questions = questions(arguments, &principles, &opened, &instruction, limit)?;
-        let given = arguments.completions.as_ref().map(|path| {
-            let source = Source::File(path.clone());
+        let given = completions.map(|path| {
+            let source = Source::File(path.to_owned());
             data::given_completions(&source, &principles)
         });
         let given = given.transpose()?;
@@ -99,7 +99,6 @@ impl ScoringPlan {
             subjects: Vec::new(),
             sampling,
             format,
-            out,
             cost: Cost {
                 drawn: 0,
                 scored: 0,
@@ -245,18 +244,15 @@ impl Subject {
     }
 }
 
-fn check(arguments: &ScorePrinciplesArguments) -> Result<(), InputError> {
+fn check(arguments: &ScoringArguments) -> Result<(), InputError> {
     some("--prompts-max", arguments.prompts_max)?;
     if let Some(length) = arguments.max_completion_length {
         some("--max-completion-length", length)?;
     }
-    if let Some(width) = arguments.half_width {
-        positive("--half-width", width)?;
-    }
     Ok(())
 }
 
-fn model_arguments(arguments: &ScorePrinciplesArguments) -> ModelArguments {
+fn model_arguments(arguments: &ScoringArguments) -> ModelArguments {
     ModelArguments {
         model: arguments.model.clone(),
         chat: true,
@@ -265,7 +261,12 @@ fn model_arguments(arguments: &ScorePrinciplesArguments) -> ModelArguments {
 }
 
 /// The principles, whose negatives are matched in length unless that was waived.
-fn matched_principles(arguments: &ScorePrinciplesArguments) -> Result<Vec<Principle>, InputError> {
+///
+/// # Errors
+/// Where a file is no constitution, or a negative is not matched.
+pub(crate) fn matched_principles(
+    arguments: &ScorePrinciplesArguments,
+) -> Result<Vec<Principle>, InputError> {
     let section = PrincipleSection {
         files: arguments.principles.clone(),
     };
@@ -284,7 +285,7 @@ fn constitutions(principle: &Principle) -> Vec<String> {
     positive.chain(&principle.negatives).cloned().collect()
 }
 
-fn instruction(arguments: &ScorePrinciplesArguments, format: &Format) -> String {
+fn instruction(arguments: &ScoringArguments, format: &Format) -> String {
     match &arguments.instruction {
         Some(text) => text.clone(),
         None if arguments.model == nano::NANO && arguments.format == FormatPreset::Xml => {
@@ -314,7 +315,7 @@ fn limit(opened: &Opened, sampling: &SamplingOptions) -> Result<fit::Limit, Inpu
 
 /// All prompts in an order that the seed draws, so that the first of them are a fair sample.
 fn questions(
-    arguments: &ScorePrinciplesArguments,
+    arguments: &ScoringArguments,
     principles: &[Principle],
     opened: &Opened,
     instruction: &str,

@@ -10,10 +10,12 @@ mod lexicon;
 pub mod matching;
 mod passages;
 mod polarity;
+mod proposal;
 mod sentences;
 mod statements;
 mod words;
 
 pub use candidates::{Candidate, Pair, candidates};
 pub use polarity::{Negative, Rule, negatives};
+pub use proposal::{Proposal, ProposalError};
 pub use statements::{Kind, Passed, Reason, Statement, Statements, statements};

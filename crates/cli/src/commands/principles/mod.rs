@@ -1,5 +1,7 @@
 //! `enigma principles`: what is done with principles before any training.
 
+mod create;
+mod measure;
 mod metrics;
 mod report;
 mod score;
@@ -19,5 +21,6 @@ pub(crate) fn principles(arguments: &PrinciplesArguments, screen: &Screen) -> Re
     match &arguments.command {
         PrinciplesCommand::Score(arguments) => score::score(arguments, screen),
         PrinciplesCommand::Select(arguments) => select::select(arguments, screen),
+        PrinciplesCommand::Create(arguments) => create::create(arguments, screen),
     }
 }

@@ -5,22 +5,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use model::Transformer;
-use policy::{PolicyError, Sampler, Scorer, TextCodec};
-use principle::{Completion, PROMPTS_MIN, draw, score as score_contrasts, sufficiency};
+use policy::TextCodec;
 use record::{PrincipleScore, Scores};
 
+use super::measure::{Measured, measure};
 use super::{metrics, report};
 use crate::arguments::ScorePrinciplesArguments;
 use crate::error::{Failure, InputError};
 use crate::machine;
-use crate::plan::{ScoringPlan, Subject};
-use crate::terminal::{Bars, Phase, Screen, grouped, output};
-
-/// Tokens computed at once.
-const TOKENS_MAX: usize = 8192;
-
-/// Resamples of the prompts behind each interval.
-const RESAMPLES: usize = 1000;
+use crate::plan::{ScoringPlan, matched_principles, new_file};
+use crate::range::positive;
+use crate::terminal::{Bars, Screen, grouped, output};
 
 /// Scores every principle, then prints the table and writes the file.
 ///
@@ -29,12 +24,19 @@ const RESAMPLES: usize = 1000;
 /// interval is wider than was asked for.
 pub(super) fn score(arguments: &ScorePrinciplesArguments, screen: &Screen) -> Result<(), Failure> {
     let start = Instant::now();
-    let plan = ScoringPlan::resolve(arguments)?;
+    let model = &arguments.scoring.model;
+    let out = new_file(arguments.out.as_deref(), "scores", ".json")?;
+    if let Some(width) = arguments.half_width {
+        positive("--half-width", width).map_err(InputError::from)?;
+    }
+    let principles = matched_principles(arguments)?;
+    let given = arguments.completions.as_deref();
+    let plan = ScoringPlan::resolve(&arguments.scoring, principles, given)?;
     let device = machine::device(&arguments.machine);
     let mut policy = Transformer::open(&plan.opened.source, &device)
-        .map_err(|error| InputError::refused(&arguments.model, &error))?;
+        .map_err(|error| InputError::refused(model, &error))?;
     policy.set_end_tokens(plan.opened.tokenizer.end_tokens());
-    introduce(&plan, arguments, screen);
+    introduce(&plan, model, screen);
     let mut bars = Bars::new(screen, plan.subjects.len());
     let measured = measure(&plan, &policy, &mut bars);
     bars.finish();
@@ -42,10 +44,7 @@ pub(super) fn score(arguments: &ScorePrinciplesArguments, screen: &Screen) -> Re
         mut principles,
         tokens,
         forward_passes,
-    } = measured.map_err(|error| match error {
-        ScoringError::Policy(error) => InputError::refused(&arguments.model, &error),
-        ScoringError::Input(error) => error,
-    })?;
+    } = measured.map_err(|error| error.of(model))?;
     if let Some(asked) = arguments.half_width {
         narrow_enough(&principles, asked)?;
     }
@@ -56,11 +55,11 @@ pub(super) fn score(arguments: &ScorePrinciplesArguments, screen: &Screen) -> Re
         tokens,
         forward_passes,
         seconds: start.elapsed().as_secs_f64(),
-        model: arguments.model.clone(),
-        seed: arguments.seed,
+        model: model.clone(),
+        seed: arguments.scoring.seed,
         given: arguments.completions.clone(),
     };
-    write(&scores, &plan.out)?;
+    write(&scores, &out)?;
     if arguments.json {
         output(&serde_json::to_string(&scores).expect("scores are plain values"))?;
     } else {
@@ -68,14 +67,15 @@ pub(super) fn score(arguments: &ScorePrinciplesArguments, screen: &Screen) -> Re
             output(&line)?;
         }
     }
-    report::spent(&scores, &plan.out, screen);
+    report::spent(&scores, &out, screen);
     Ok(())
 }
 
-fn introduce(plan: &ScoringPlan, arguments: &ScorePrinciplesArguments, screen: &Screen) {
+/// What is about to be computed.
+pub(super) fn introduce(plan: &ScoringPlan, model: &str, screen: &Screen) {
     let prompts = plan.subjects.iter().map(|s| s.asked.len()).max();
     let lines = [
-        ("model", arguments.model.clone()),
+        ("model", model.to_owned()),
         ("principles", plan.subjects.len().to_string()),
         ("prompts", grouped(prompts.unwrap_or(0))),
         (
@@ -91,111 +91,6 @@ fn introduce(plan: &ScoringPlan, arguments: &ScorePrinciplesArguments, screen: &
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<12}"))));
     }
     screen.line("");
-}
-
-/// Every principle's metrics, and what they cost together.
-struct Measured {
-    principles: Vec<PrincipleScore>,
-    tokens: usize,
-    forward_passes: usize,
-}
-
-/// Why a principle has no score.
-enum ScoringError {
-    Policy(PolicyError),
-    Input(InputError),
-}
-
-impl From<PolicyError> for ScoringError {
-    fn from(error: PolicyError) -> Self {
-        Self::Policy(error)
-    }
-}
-
-/// Measures the plan's principles one after the other.
-fn measure(
-    plan: &ScoringPlan,
-    policy: &(impl Sampler + Scorer),
-    bars: &mut Bars,
-) -> Result<Measured, ScoringError> {
-    let mut measured = Measured {
-        principles: Vec::new(),
-        tokens: 0,
-        forward_passes: 0,
-    };
-    for (number, subject) in plan.subjects.iter().enumerate() {
-        let drawn = match &subject.given {
-            Some(_) => None,
-            None => Some(drawn(plan, subject, policy, number, bars)?),
-        };
-        let completions_qk = drawn.as_ref().or(subject.given.as_ref());
-        let completions_qk = completions_qk.expect("either is there");
-        let mut progress = |done, total| bars.phase(Phase::Evaluation, number, done, total);
-        let contrasts = score_contrasts(
-            policy,
-            &subject.asked,
-            completions_qk,
-            plan.sampling.temperature,
-            TOKENS_MAX,
-            &mut progress,
-        )?;
-        if let Some(drawn) = &drawn {
-            let prompts = subject
-                .asked
-                .iter()
-                .flat_map(|a| &a.prefixes_k)
-                .map(Vec::len);
-            let completions = drawn.iter().flatten().map(|c| c.tokens_t.len());
-            measured.tokens += prompts.chain(completions).sum::<usize>();
-        }
-        measured.tokens += contrasts.tokens;
-        measured.forward_passes += contrasts.forward_passes;
-        let found = contrasts.contrasts.len();
-        if found < PROMPTS_MIN {
-            let id = subject.principle.id.clone();
-            let needed = PROMPTS_MIN;
-            return Err(ScoringError::Input(InputError::FewPrompts {
-                id,
-                found,
-                needed,
-            }));
-        }
-        let is_own = drawn.is_some();
-        let metrics = sufficiency(&contrasts.contrasts, is_own, RESAMPLES, plan.figures());
-        let ids = scored_ids(subject, completions_qk);
-        let score = metrics::record(&subject.principle, &metrics, ids, contrasts.incomplete);
-        measured.principles.push(score);
-        bars.steps(number + 1);
-    }
-    Ok(measured)
-}
-
-/// The prompts with something to score under every constitution.
-fn scored_ids(subject: &Subject, completions_qk: &[Vec<Completion>]) -> Vec<usize> {
-    let asked = subject.asked.iter().zip(completions_qk);
-    let complete =
-        asked.filter(|(_, completions_k)| completions_k.iter().all(|c| c.scored.is_some()));
-    complete.map(|(asked, _)| asked.id).collect()
-}
-
-fn drawn(
-    plan: &ScoringPlan,
-    subject: &Subject,
-    policy: &impl Sampler,
-    number: usize,
-    bars: &mut Bars,
-) -> Result<Vec<Vec<Completion>>, PolicyError> {
-    draw(
-        policy,
-        &subject.asked,
-        &plan.sampling,
-        plan.completions(),
-        &|tokens_t| plan.scored(tokens_t),
-        &mut |progress| {
-            bars.phase(Phase::Rollout, number, progress.finished, progress.total);
-            bars.tokens(progress.tokens);
-        },
-    )
 }
 
 /// Every index is known as narrowly as was asked for.
