@@ -63,7 +63,13 @@ impl Command {
             Self::Score(arguments) => Some(("--model", &mut arguments.model.model)),
             Self::Verify(arguments) => Some(("--model", &mut arguments.model)),
             Self::Principles(arguments) => match &mut arguments.command {
-                PrinciplesCommand::Score(arguments) => Some(("--model", &mut arguments.model)),
+                PrinciplesCommand::Score(arguments) => {
+                    Some(("--model", &mut arguments.scoring.model))
+                }
+                PrinciplesCommand::Create(arguments) => {
+                    let model = arguments.score_with.as_mut();
+                    model.map(|model| ("--score-with", model))
+                }
                 PrinciplesCommand::Select(_) => None,
             },
             Self::Models(arguments) => match &mut arguments.command {
