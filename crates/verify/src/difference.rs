@@ -82,6 +82,10 @@ pub(crate) fn errors(
     }
     for ((parts, gradient), error) in Parts::EACH.into_iter().zip(gradients).zip(&mut errors) {
         let norm = math::norm(gradient);
+        if norm <= 0.0 || !norm.is_finite() {
+            *error = f64::INFINITY;
+            continue;
+        }
         let direction: Vec<f64> = gradient.iter().map(|g| g / norm).collect();
         let rise = match parts {
             Parts::Kl | Parts::Transport => RISE_SHARE * here.metric(parts.metric()),

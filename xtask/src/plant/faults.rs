@@ -29,7 +29,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
         file: "crates/kernel/src/glu.rs",
         right: "                *grad_up = grad_act * gate * slope;",
         wrong: "                *grad_up = -grad_act * gate * slope;",
-        check: "reference/",
+        check: "reference",
     },
     Fault {
         name: "standard deviation of the population (ddof 0)",
@@ -64,7 +64,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
         file: "crates/kernel/src/head.rs",
         right: "    for first in (0..vocabulary).step_by(chunk) {",
         wrong: "    for first in (0..vocabulary).step_by(chunk).skip(1) {",
-        check: "reference/",
+        check: "reference",
     },
     Fault {
         name: "stale cache of keys and values",
@@ -120,7 +120,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
         file: "crates/kernel/src/attention/backward.rs",
         right: "        for ancestor in layout.ancestors(segment) {",
         wrong: "        for ancestor in layout.ancestors(segment).take(0) {",
-        check: "reference/",
+        check: "reference",
     },
     Fault {
         name: "dapo divided by completions instead of tokens",

@@ -78,11 +78,10 @@ fn findings(
     let mut findings = Vec::new();
     for (done, check) in checks.iter().enumerate() {
         bars.steps(done);
-        findings.extend(
-            (check.run)(&mut bench)?
-                .into_iter()
-                .map(|f| named(check.name, f)),
-        );
+        // A check that cannot be made has failed: the bench itself could be prepared.
+        let found = (check.run)(&mut bench)
+            .unwrap_or_else(|error| vec![Finding::new("", f64::INFINITY, 0.0, error.to_string())]);
+        findings.extend(found.into_iter().map(|finding| named(check.name, finding)));
     }
     bars.steps(checks.len());
     findings.push(named("folder", folder(own, &opened.tokenizer, device)?));
