@@ -234,7 +234,8 @@ pub(crate) enum InputError {
     },
     /// A run that kept nothing.
     #[error(
-        "the run {} has no checkpoint, expected one to go on from; start anew with {} as the recipe",
+        "the run {} has no checkpoint, expected one to go on from; start anew with {} as the \
+         recipe",
         run.display(),
         run.join("plan.toml").display()
     )]

@@ -134,8 +134,8 @@ impl RunFolder {
         Ok(found)
     }
 
-    /// Removes the oldest checkpoints, so that at most `limit` are left; neither the newest nor that
-    /// of step `best` is ever removed (transformers' `save_total_limit`).
+    /// Removes the oldest checkpoints, so that at most `limit` are left; neither the newest nor
+    /// that of step `best` is ever removed (transformers' `save_total_limit`).
     ///
     /// # Errors
     /// Where the file system refuses.

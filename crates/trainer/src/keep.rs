@@ -33,8 +33,8 @@ impl<P: ?Sized> Keeper<P> for () {
 
 /// Between two steps: keeps what is due to be kept, and says whether the run ends here.
 ///
-/// Due is every `save_steps`-th step (0: none), the last of `steps`, and one that the run is stopped
-/// after.
+/// Due is every `save_steps`-th step (0: none), the last of `steps`, and one that the run is
+/// stopped after.
 ///
 /// # Errors
 /// [`TrainError::Checkpoint`].

@@ -45,8 +45,8 @@ pub struct SftSettings {
     pub save_steps: usize,
 }
 
-/// Trains `policy` on the examples from a position on, whose parameters it has, and writes each step
-/// to `run` before it is kept. A step that fails is as one of [`train`](crate::train).
+/// Trains `policy` on the examples from a position on, whose parameters it has, and writes each
+/// step to `run` before it is kept. A step that fails is as one of [`train`](crate::train).
 ///
 /// The loss is the mean negative log-probability of the completion tokens of a batch, in nats; the
 /// prompt has none (TRL's `completion_only_loss`).

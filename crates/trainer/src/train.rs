@@ -16,10 +16,11 @@ pub struct Trained {
     pub tokens: u64,
 }
 
-/// Makes the steps of a run that are left, and writes each to `run` before it is kept. What a policy
-/// is made of is the keeper's to know.
+/// Makes the steps of a run that are left, and writes each to `run` before it is kept. What a
+/// policy is made of is the keeper's to know.
 ///
-/// A step that fails changes nothing; the keeper is given what was before it, and then the run ends.
+/// A step that fails changes nothing; the keeper is given what was before it, and then the run
+/// ends.
 ///
 /// # Errors
 /// As [`Training::step`], and where the record or a checkpoint cannot be written.

@@ -17,7 +17,8 @@ use crate::recipe::{RecipeText, SftRecipe, read};
 use crate::terminal::{Progress, Screen, duration, grouped, output, short};
 use crate::{inputs, machine};
 
-/// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a run.
+/// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a
+/// run.
 ///
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.

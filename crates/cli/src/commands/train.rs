@@ -20,7 +20,8 @@ use crate::recipe::{RecipeText, TrainRecipe, read};
 use crate::terminal::{Progress, Screen, grouped, output};
 use crate::{inputs, machine, nano};
 
-/// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a run.
+/// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a
+/// run.
 ///
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.
@@ -147,7 +148,12 @@ fn plan(
 fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<(), Failure> {
     let budget = &plan.budget;
     if json {
-        let object = serde_json::json!({"plan": plan.recipe, "budget": budget, "data": plan.data, "run": plan.out});
+        let object = serde_json::json!({
+            "plan": plan.recipe,
+            "budget": budget,
+            "data": plan.data,
+            "run": plan.out,
+        });
         output(&object.to_string())?;
         return Ok(());
     }

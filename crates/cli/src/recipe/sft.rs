@@ -36,7 +36,8 @@ pub(crate) struct SftRecipe {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExampleSection {
-    /// A file or folder, as in `enigma train`. Rows `{"prompt", "completion"}` (text or messages, as TRL's) are taken as they are;
+    /// A file or folder, as in `enigma train`. Rows `{"prompt", "completion"}` (text or messages,
+    /// as TRL's) are taken as they are;
     /// GSM8K's rows `{"question", "answer"}` become the format: the text before `####` without
     /// `<<…>>` is the reasoning, what follows it the answer. Required.
     pub(crate) examples: String,

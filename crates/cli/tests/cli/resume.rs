@@ -227,7 +227,8 @@ fn a_run_goes_on_only_as_it_began() {
         "run.seed is 7; expected 42, with which the run run began",
         "run.max_steps is 1; expected 2 or more, the step of run/checkpoint-2",
         "model.random_weights is true; expected false, with which the run run began",
-        "data.questions has changed since the run run began (by SHA-256); put it back, or start anew",
+        "data.questions has changed since the run run began (by SHA-256); put it back, or \
+         start anew",
     ];
     assert_eq!(refused, expected);
     assert_eq!(newest(&run), 2);
