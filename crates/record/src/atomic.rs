@@ -15,10 +15,15 @@ use crate::RecordError;
 /// Where the file system refuses; `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     let partial = partial_of(path);
-    let mut file = File::create(&partial).map_err(RecordError::io("create", &partial))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(RecordError::io("write", &partial))?;
-    publish(&partial, path)
+    let write = || {
+        let mut file = File::create(&partial).map_err(RecordError::io("create", &partial))?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        written.map_err(RecordError::io("write", &partial))?;
+        publish(&partial, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&partial);
+    })
 }
 
 /// Builds a folder under `.{name}.partial` and renames it once all of it has reached the disk, so

@@ -109,6 +109,8 @@ fn twenty_steps_are_nine_a_kill_and_eleven_to_the_bit() {
         );
         let summary: Value = serde_json::from_str(&text(&output.stdout)).expect("JSON");
         assert_eq!(summary["resumed_from"], 9);
+        let [early, late] = [9, 20].map(|step| tensors(&folder.join(&broken), step));
+        assert!(early[0] != late[0], "{name}: nothing was learnt");
         let [whole, broken] = [whole, broken].map(|run| left(&folder.join(run), 20));
         assert_eq!(broken.0, whole.0, "{name}: metrics");
         assert!(broken.1 == whole.1, "{name}: weights or moments");
@@ -150,7 +152,7 @@ fn a_second_signal_ends_the_run_at_once_and_the_last_checkpoint_is_whole() {
     let folder = place("twice-signalled");
     let long = [
         "--set=sampling.max_completion_length=128",
-        "--set=run.questions_per_step=64",
+        "--set=run.questions_per_step=12",
     ];
     let mut child = start(&folder, &train("run.max_steps=500", "run", &long));
     let run = folder.join("run");
@@ -185,12 +187,15 @@ fn kill(signal: &str, child: &Child) {
 }
 
 /// A finished run of two steps, and rows of its own to train on.
-fn finished(folder: &Path) -> PathBuf {
-    let rows = "{\"question\": \"1 + 1?\", \"answer\": \"2\"}\n".repeat(4);
+fn finished(folder: &Path, course: &str) -> PathBuf {
+    let row = |n| format!("{{\"question\": \"{n} + 1?\", \"answer\": \"2\"}}\n");
+    let rows: String = (1..5).map(row).collect();
     fs::write(folder.join("rows.jsonl"), rows).expect("the test's own folder");
     let more = [
         "--set=data.questions=rows.jsonl",
         "--set=run.save_total_limit=0",
+        "--set",
+        course,
     ];
     success(folder, &train("run.max_steps=2", "run", &more));
     folder.join("run")
@@ -199,7 +204,7 @@ fn finished(folder: &Path) -> PathBuf {
 #[test]
 fn a_run_goes_on_only_as_it_began() {
     let folder = place("as-it-began");
-    let run = finished(&folder);
+    let run = finished(&folder, "optimizer.lr_scheduler_type=constant");
     let resume = |more: &[&str]| refusal(&folder, &[&["train", "--resume", "run"], more].concat());
     let mut refused = vec![
         resume(&["--set=grpo.beta=0.5"]),
@@ -237,7 +242,7 @@ fn a_run_goes_on_only_as_it_began() {
 #[test]
 fn a_finished_run_says_so_and_can_be_made_longer() {
     let folder = place("finished");
-    let run = finished(&folder);
+    let run = finished(&folder, "optimizer.lr_scheduler_type=linear");
     let output = enigma(&folder, &["train", "--resume", "run", "--json"]);
     assert!(output.status.success());
     let expected = "run is finished, after 2 steps; --set run.max_steps=N makes it longer\n";
@@ -261,7 +266,7 @@ fn a_finished_run_says_so_and_can_be_made_longer() {
 #[test]
 fn what_cannot_be_gone_on_with_is_named_and_left_as_it_is() {
     let folder = place("damaged-run");
-    let run = finished(&folder);
+    let run = finished(&folder, "optimizer.lr_scheduler_type=constant");
     let resume = |path: &str| refusal(&folder, &["train", "--resume", path]);
     assert_eq!(
         resume("none"),
