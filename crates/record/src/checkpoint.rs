@@ -230,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::scratch::Scratch;
-    use crate::{DrawnRecord, GroupRecord, Position};
+    use crate::{DrawnRecord, GradeRecord, GroupRecord, Position};
 
     fn run(scratch: &Scratch) -> RunFolder {
         RunFolder::create(&scratch.path().join("run"), "").unwrap()
@@ -248,7 +248,10 @@ mod tests {
             entropies: vec![0.7, 0.1 + 0.2],
             truncated: true,
             text: "é\u{2028}".to_owned(),
-            grades: vec![None, Some(1e-300)],
+            grades: vec![
+                GradeRecord::Ungraded("late".to_owned()),
+                GradeRecord::Given(1e-300),
+            ],
             reward: Some(-std::f64::consts::PI),
             format_valid: true,
             reasoning: Some([0, 1]),

@@ -37,7 +37,7 @@ pub use checkpoint::{Checkpoint, RunLock};
 pub use data::{DataRecord, SplitRecord};
 pub use error::RecordError;
 pub use folder::RunFolder;
-pub use position::{Best, DrawnRecord, GroupRecord, Position, TrainerState};
+pub use position::{Best, DrawnRecord, GradeRecord, GroupRecord, Position, TrainerState};
 pub use scores::{ConvergencePoint, PrincipleScore, Scores};
 pub use step::{CompletionRecord, StepRecord};
 pub use summary::{Before, Evaluation, Summary};

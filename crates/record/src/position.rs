@@ -41,8 +41,8 @@ pub struct DrawnRecord {
     pub truncated: bool,
     /// The text, without special tokens.
     pub text: String,
-    /// The grade of each grader, in the order of the graders; `None` where it gave none.
-    pub grades: Vec<Option<f64>>,
+    /// The grade of each grader, in the order of the graders.
+    pub grades: Vec<GradeRecord>,
     /// The weighted sum of the grades; `None`: ungraded.
     pub reward: Option<f64>,
     /// Whether it has the format.
@@ -51,6 +51,16 @@ pub struct DrawnRecord {
     pub reasoning: Option<[usize; 2]>,
     /// Whether it gives the expected answer; `None` if none is expected.
     pub answer_right: Option<bool>,
+}
+
+/// A grade, or why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum GradeRecord {
+    /// The grade.
+    Given(f64),
+    /// Why there is none, by its name in metrics.
+    Ungraded(String),
 }
 
 /// `trainer_state.json` of a checkpoint.

@@ -1,8 +1,8 @@
 //! A rollout that updates still learn from, to its record and back.
 
 use policy::{Finish, Sample};
-use record::{DrawnRecord, GroupRecord};
-use rollout::{Completion, Group, Ungraded};
+use record::{DrawnRecord, GradeRecord, GroupRecord};
+use rollout::{Completion, Grade, Group, Ungraded};
 
 /// The groups as they are kept.
 pub(crate) fn to_records(groups: &[Group]) -> Vec<GroupRecord> {
@@ -49,7 +49,7 @@ fn to_record(completion: &Completion) -> DrawnRecord {
         entropies: sample.entropies_t.clone(),
         truncated: sample.finish == Finish::Length,
         text: completion.text.clone(),
-        grades: completion.grades.iter().map(|grade| grade.ok()).collect(),
+        grades: completion.grades.iter().copied().map(to_grade).collect(),
         reward: completion.reward,
         format_valid: completion.format_valid,
         reasoning: completion
@@ -57,6 +57,26 @@ fn to_record(completion: &Completion) -> DrawnRecord {
             .as_ref()
             .map(|span| [span.start, span.end]),
         answer_right: completion.answer_right,
+    }
+}
+
+fn to_grade(grade: Grade) -> GradeRecord {
+    match grade {
+        Ok(grade) => GradeRecord::Given(grade),
+        Err(reason) => GradeRecord::Ungraded(reason.name().to_owned()),
+    }
+}
+
+fn from_grade(record: GradeRecord) -> Result<Grade, String> {
+    match record {
+        GradeRecord::Given(grade) => Ok(Ok(grade)),
+        GradeRecord::Ungraded(name) => {
+            let reason = Ungraded::ALL
+                .into_iter()
+                .find(|reason| reason.name() == name);
+            let reason = reason.ok_or_else(|| format!("a grade that is {name:?}"))?;
+            Ok(Err(reason))
+        }
     }
 }
 
@@ -79,6 +99,7 @@ fn from_record(drawn: DrawnRecord, graders: usize) -> Result<Completion, String>
             "reasoning {span:?} of a completion of {tokens} tokens"
         ));
     }
+    let grades = drawn.grades.into_iter().map(from_grade);
     Ok(Completion {
         sample: Sample {
             tokens_t: drawn.completion_ids,
@@ -91,11 +112,7 @@ fn from_record(drawn: DrawnRecord, graders: usize) -> Result<Completion, String>
             },
         },
         text: drawn.text,
-        grades: drawn
-            .grades
-            .into_iter()
-            .map(|grade| grade.ok_or(Ungraded::Null))
-            .collect(),
+        grades: grades.collect::<Result<_, _>>()?,
         reward: drawn.reward,
         format_valid: drawn.format_valid,
         reasoning: drawn.reasoning.map(|[start, end]| start..end),
