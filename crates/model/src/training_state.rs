@@ -2,9 +2,10 @@
 //!
 //! `optimizer.safetensors` has, in float32 and under the names of PyTorch's flattened optimiser
 //! state, `state.{parameter}.exp_avg` and `state.{parameter}.exp_avg_sq` for each parameter, and
-//! the number of updates as `step`. Where `model.safetensors` rounds the weights, they stand here
-//! once more as they are, as `weights.{parameter}`. Of a model with adapters the parameters are
-//! those of the adapters, by PEFT's names, and stand here always.
+//! the number of updates as `step`. Where `model.safetensors` rounds the weights, they stand here once
+//! more as they are, as `weights.{parameter}`. Of a model with adapters the parameters are those
+//! of
+//! the adapters, by PEFT's names, and stand here always.
 
 use std::path::Path;
 
@@ -14,8 +15,8 @@ use crate::adapter_folder::{tensor_name, transposed};
 use crate::decoder::{Adapter, Layer, Parameters, Tensor, tensors};
 use crate::lora::modules;
 use crate::optimizer::Optimizer;
-use crate::store::{named, read, take};
-use crate::weights::{Dtype, Weights, write_file};
+use crate::store::{read, take};
+use crate::weights::{Dtype, Weights, write};
 use crate::{ModelError, Source, Transformer};
 
 const FILE: &str = "optimizer.safetensors";
@@ -53,7 +54,7 @@ impl Transformer {
                 entries.push((name, tensor.shape.clone(), Box::new(values)));
             }
         }
-        write_file(&folder.join(FILE), entries, Dtype::F32)
+        write(&folder.join(FILE), entries, Dtype::F32)
     }
 
     /// Takes training up again from a checkpoint of this model: weights, moments and the number of
@@ -70,16 +71,21 @@ impl Transformer {
         let (config, device) = (&self.config, self.device().clone());
         let is_exact_here = state.has(&exact_name(&tensors(config)[0].name));
         let parameters = if is_exact_here {
-            read(&state, config, &device, exact_name)?
+            read(&mut state, config, &device, exact_name)?
         } else {
-            let weights = Weights::open(&Source::Folder(folder.to_owned()), config)?;
-            weights.expect(named(&table))?;
-            read(&weights, config, &device, str::to_owned)?
+            let mut weights = Weights::open(&Source::Folder(folder.to_owned()), config)?;
+            let parameters = read(&mut weights, config, &device, str::to_owned)?;
+            weights.finish()?;
+            parameters
         };
-        let [first, second] =
-            MOMENTS.map(|moment| read(&state, config, &device, |name| moment_name(name, moment)));
+        let [first, second] = MOMENTS.map(|moment| {
+            read(&mut state, config, &device, |name| {
+                moment_name(name, moment)
+            })
+        });
         let moments = [first?, second?];
         let step = state.tensor(STEP, &[])?[0];
+        state.finish()?;
         self.restore(parameters, moments, step as u64);
         Ok(())
     }
@@ -163,17 +169,6 @@ fn values(of: Option<&Parameters>, tensor: &Tensor) -> Vec<f32> {
         Some(parameters) => take(parameters, tensor),
         None => vec![0.0; tensor.shape.iter().product()],
     }
-}
-
-/// Name and shape of every tensor of the file.
-fn names(table: &[Tensor], is_exact_here: bool) -> Vec<(String, &[usize])> {
-    let step: (String, &[usize]) = (STEP.to_owned(), &[]);
-    let mut names = vec![step];
-    for Tensor { name, shape, .. } in table {
-        names.extend(MOMENTS.map(|moment| (moment_name(name, moment), &shape[..])));
-        names.extend(is_exact_here.then(|| (exact_name(name), &shape[..])));
-    }
-    names
 }
 
 fn moment_name(parameter: &str, moment: &str) -> String {

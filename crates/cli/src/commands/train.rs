@@ -75,12 +75,7 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
         trained,
         after,
     } = result?;
-    for weighted in &graders {
-        if let Some(faults) = weighted.grader.faults() {
-            let name = weighted.grader.name();
-            screen.line(format!("{} grader {name}: {faults}", screen.dim("note:")));
-        }
-    }
+    tell_faults(&graders, screen);
     let summary = Summary {
         before: before.evaluation,
         after: after.evaluation,
@@ -99,6 +94,16 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     report::samples(&plan.task, &before.completions, &after.completions, screen);
     report::summary(&summary, screen);
     ended(&summary, arguments.run.json)
+}
+
+/// What went wrong with graders.
+fn tell_faults(graders: &[WeightedGrader], screen: &Screen) {
+    for weighted in graders {
+        if let Some(faults) = weighted.grader.faults() {
+            let name = weighted.grader.name();
+            screen.line(format!("{} grader {name}: {faults}", screen.dim("note:")));
+        }
+    }
 }
 
 /// The summary of a run that has nothing left to do, which is said.
