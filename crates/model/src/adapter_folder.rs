@@ -267,12 +267,12 @@ fn config(options: &LoraOptions, base: &str, target_modules: &[String]) -> Value
     })
 }
 
-pub(crate) fn tensor_name(module: &Module, side: &str) -> String {
+fn tensor_name(module: &Module, side: &str) -> String {
     format!("{PREFIX}.{}.lora_{side}.weight", module.name)
 }
 
 /// Rows of this width as columns.
-pub(crate) fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+fn transposed(values: &[f32], width: usize) -> Vec<f32> {
     let column = |at: usize| values[at..].iter().step_by(width).copied();
     (0..width).flat_map(column).collect()
 }

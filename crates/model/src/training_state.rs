@@ -2,21 +2,15 @@
 //!
 //! `optimizer.safetensors` has, in float32 and under the names of PyTorch's flattened optimiser
 //! state, `state.{parameter}.exp_avg` and `state.{parameter}.exp_avg_sq` for each parameter, and
-//! the number of updates as `step`. Where `model.safetensors` rounds the weights, they stand here once
-//! more as they are, as `weights.{parameter}`. Of a model with adapters the parameters are those
-//! of
-//! the adapters, by PEFT's names, and stand here always.
+//! the number of updates as `step`. Where `model.safetensors` rounds the weights, they stand here
+//! once more as they are, as `weights.{parameter}`.
 
 use std::path::Path;
 
-use kernel::Matrix;
-
-use crate::adapter_folder::{tensor_name, transposed};
-use crate::decoder::{Adapter, Layer, Parameters, Tensor, tensors};
-use crate::lora::modules;
+use crate::decoder::{Parameters, Tensor, tensors};
 use crate::optimizer::Optimizer;
-use crate::store::{read, take};
-use crate::weights::{Dtype, Weights, write};
+use crate::store::{named, read, take};
+use crate::weights::{Dtype, Weights, write_file};
 use crate::{ModelError, Source, Transformer};
 
 const FILE: &str = "optimizer.safetensors";
@@ -32,15 +26,18 @@ impl Transformer {
     ///
     /// # Errors
     /// Where the file cannot be written.
+    ///
+    /// # Panics
+    /// If the model has adapters.
     pub fn save_training(&self, folder: &Path, stored: Dtype) -> Result<(), ModelError> {
+        assert!(
+            self.adapter().is_none(),
+            "the state of adapters is not kept"
+        );
         let (table, optimizer) = (tensors(&self.config), self.optimizer());
         let steps = optimizer.map_or(0, Optimizer::steps) as f32;
         let mut entries: Vec<Entry> =
             vec![(STEP.to_owned(), Vec::new(), Box::new(move || vec![steps]))];
-        if self.adapter().is_some() {
-            entries.extend(self.factor_entries());
-            return write(&folder.join(FILE), entries, Dtype::F32);
-        }
         for tensor in &table {
             for (index, moment) in MOMENTS.into_iter().enumerate() {
                 let of = optimizer.map(|optimizer| optimizer.moments()[index]);
@@ -54,7 +51,7 @@ impl Transformer {
                 entries.push((name, tensor.shape.clone(), Box::new(values)));
             }
         }
-        write(&folder.join(FILE), entries, Dtype::F32)
+        write_file(&folder.join(FILE), entries, Dtype::F32)
     }
 
     /// Takes training up again from a checkpoint of this model: weights, moments and the number of
@@ -64,103 +61,25 @@ impl Transformer {
     /// Where a file is missing or damaged, a tensor has another shape or a number is not finite;
     /// nothing is changed then.
     pub fn resume(&mut self, folder: &Path) -> Result<(), ModelError> {
-        let mut state = Weights::file(folder, FILE)?;
-        if self.adapter().is_some() {
-            return self.resume_factors(state);
-        }
         let (config, device) = (&self.config, self.device().clone());
-        let is_exact_here = state.has(&exact_name(&tensors(config)[0].name));
+        let state = Weights::file(folder, FILE)?;
+        let table = tensors(config);
+        let is_exact_here = state.has(&exact_name(&table[0].name));
+        let names = names(&table, is_exact_here);
+        state.expect(names.iter().map(|(name, shape)| (name.as_str(), *shape)))?;
         let parameters = if is_exact_here {
-            read(&mut state, config, &device, exact_name)?
+            read(&state, config, &device, exact_name)?
         } else {
-            let mut weights = Weights::open(&Source::Folder(folder.to_owned()), config)?;
-            let parameters = read(&mut weights, config, &device, str::to_owned)?;
-            weights.finish()?;
-            parameters
+            let weights = Weights::open(&Source::Folder(folder.to_owned()), config)?;
+            weights.expect(named(&table))?;
+            read(&weights, config, &device, str::to_owned)?
         };
-        let [first, second] = MOMENTS.map(|moment| {
-            read(&mut state, config, &device, |name| {
-                moment_name(name, moment)
-            })
-        });
+        let [first, second] =
+            MOMENTS.map(|moment| read(&state, config, &device, |name| moment_name(name, moment)));
         let moments = [first?, second?];
         let step = state.tensor(STEP, &[])?[0];
-        state.finish()?;
         self.restore(parameters, moments, step as u64);
         Ok(())
-    }
-}
-
-impl Transformer {
-    /// The tensors of the adapters and of their moments.
-    fn factor_entries(&self) -> Vec<Entry<'_>> {
-        let weights = factors(&self.parameters);
-        let moments = self.optimizer().map(|o| o.moments().map(factors));
-        let mut entries: Vec<Entry> = Vec::new();
-        for (place, name) in self.factor_names().into_iter().enumerate() {
-            let shape = vec![weights[place].columns(), weights[place].rows()];
-            for kind in 0..=MOMENTS.len() {
-                let matrix = match kind.checked_sub(1) {
-                    None => Some(weights[place]),
-                    Some(moment) => moments.as_ref().map(|moments| moments[moment][place]),
-                };
-                let length = shape.iter().product();
-                let values = move || match matrix {
-                    Some(matrix) => transposed(&matrix.to_vec(), matrix.columns()),
-                    None => vec![0.0; length],
-                };
-                entries.push((factor_name(&name, kind), shape.clone(), Box::new(values)));
-            }
-        }
-        entries
-    }
-
-    /// As [`resume`](Self::resume), of adapters.
-    fn resume_factors(&mut self, mut state: Weights) -> Result<(), ModelError> {
-        let mut all = Vec::new();
-        for (name, matrix) in self.factor_names().iter().zip(factors(&self.parameters)) {
-            let (rows, columns) = (matrix.rows(), matrix.columns());
-            let mut read = |kind| {
-                let values = state.tensor(&factor_name(name, kind), &[columns, rows])?;
-                Ok::<_, ModelError>(transposed(&values, rows))
-            };
-            all.push([read(0)?, read(1)?, read(2)?]);
-        }
-        let step = state.tensor(STEP, &[])?[0];
-        state.finish()?;
-        self.restore_trained(all, step as u64);
-        Ok(())
-    }
-
-    /// Names of the adapters' matrices, in the order of [`factors`].
-    fn factor_names(&self) -> Vec<String> {
-        let modules = modules(&self.config);
-        let names = adapters(&self.parameters).flat_map(|adapter| {
-            let module = &modules[adapter.index as usize];
-            ["A", "B"].map(|side| tensor_name(module, side))
-        });
-        names.collect()
-    }
-}
-
-/// The adapters, in the order of [`Parameters::trained_mut`].
-fn adapters(parameters: &Parameters) -> impl Iterator<Item = &Adapter> {
-    let projections = parameters.layers.iter().flat_map(Layer::projections);
-    projections.flat_map(|projection| &projection.adapters)
-}
-
-/// Both matrices of each adapter.
-fn factors(parameters: &Parameters) -> Vec<&Matrix> {
-    adapters(parameters)
-        .flat_map(|adapter| [&adapter.down_ik, &adapter.up_ko])
-        .collect()
-}
-
-/// Of the weights themselves, then of their moments.
-fn factor_name(parameter: &str, kind: usize) -> String {
-    match kind.checked_sub(1) {
-        None => exact_name(parameter),
-        Some(moment) => moment_name(parameter, MOMENTS[moment]),
     }
 }
 
@@ -169,6 +88,17 @@ fn values(of: Option<&Parameters>, tensor: &Tensor) -> Vec<f32> {
         Some(parameters) => take(parameters, tensor),
         None => vec![0.0; tensor.shape.iter().product()],
     }
+}
+
+/// Name and shape of every tensor of the file.
+fn names(table: &[Tensor], is_exact_here: bool) -> Vec<(String, &[usize])> {
+    let step: (String, &[usize]) = (STEP.to_owned(), &[]);
+    let mut names = vec![step];
+    for Tensor { name, shape, .. } in table {
+        names.extend(MOMENTS.map(|moment| (moment_name(name, moment), &shape[..])));
+        names.extend(is_exact_here.then(|| (exact_name(name), &shape[..])));
+    }
+    names
 }
 
 fn moment_name(parameter: &str, moment: &str) -> String {
@@ -185,11 +115,9 @@ mod tests {
     use std::path::PathBuf;
 
     use kernel::Device;
-    use math::Key;
     use policy::{Batch, Policy, Row};
 
     use super::*;
-    use crate::{LoraOptions, TargetModules};
 
     struct Folder(PathBuf);
 
@@ -209,16 +137,11 @@ mod tests {
         }
     }
 
-    fn base(family: &str) -> Transformer {
+    fn model(family: &str) -> Transformer {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let source = Source::Folder(folder.join("tests/fixtures").join(family));
         let mut model = Transformer::open(&source, &Device::cpu(Some(2))).unwrap();
         model.grow_vocabulary(model.config().vocabulary + 1);
-        model
-    }
-
-    fn model(family: &str) -> Transformer {
-        let mut model = base(family);
         model.keep_reference();
         model
     }
@@ -278,35 +201,6 @@ mod tests {
                 assert_eq!(bits(&second), bits(&unbroken), "{family}, {}", dtype.name());
                 assert_ne!(bits(&second), bits(&model(family)));
             }
-        }
-    }
-
-    #[test]
-    fn adapters_taken_up_again_learn_to_the_bit_as_if_never_broken_off() {
-        for broken in [0, 3] {
-            let adapted = || {
-                let mut model = base("llama");
-                let options = LoraOptions {
-                    r: 2,
-                    lora_alpha: 8.0,
-                    lora_dropout: 0.25,
-                    target_modules: TargetModules::AllLinear,
-                    use_rslora: false,
-                };
-                model.add_adapter(&options, Key::new(4)).unwrap();
-                model.keep_reference();
-                model
-            };
-            let folder = Folder::new(&format!("adapters-{broken}"));
-            let (mut unbroken, mut first, mut second) = (adapted(), adapted(), adapted());
-            train(&mut unbroken, 0..6);
-            train(&mut first, 0..broken);
-            first.save_training(&folder.0, Dtype::Bf16).unwrap();
-            second.resume(&folder.0).unwrap();
-            assert_eq!(bits(&second), bits(&first));
-            train(&mut second, broken..6);
-            assert_eq!(bits(&second), bits(&unbroken), "{broken}");
-            assert_ne!(bits(&second), bits(&adapted()));
         }
     }
 

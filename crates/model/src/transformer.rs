@@ -169,26 +169,6 @@ impl Transformer {
         self.training.as_ref().map(|training| &training.optimizer)
     }
 
-    /// Goes on from these values of what is trained, each with its moments, in the order of
-    /// [`Parameters::trained_mut`].
-    pub(crate) fn restore_trained(&mut self, values: Vec<[Vec<f32>; 3]>, step: u64) {
-        let mut training = Training::new(self);
-        let mut moments = [self.parameters.gradient(), self.parameters.gradient()];
-        let [first, second] = &mut moments;
-        let matrices = self.parameters.trained_mut().into_iter();
-        let matrices = matrices.zip(first.trained_mut()).zip(second.trained_mut());
-        for (((weight, first), second), values) in matrices.zip(values) {
-            for (matrix, values) in [weight, first, second].into_iter().zip(values) {
-                *matrix = matrix
-                    .device()
-                    .matrix(matrix.rows(), matrix.columns(), values);
-            }
-        }
-        let [first, second] = moments;
-        training.optimizer = Optimizer::kept(self.optimizer_options, first, second, step);
-        self.training = Some(training);
-    }
-
     /// Goes on from these parameters and moments, with the options that were chosen.
     pub(crate) fn restore(&mut self, parameters: Parameters, moments: [Parameters; 2], step: u64) {
         self.parameters = parameters;

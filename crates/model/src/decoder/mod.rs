@@ -24,7 +24,7 @@ pub(crate) use adapter::{Adapter, AdapterPass, Dropout, Selection};
 pub(crate) use layer::Attend;
 pub(crate) use names::{Part, Place, Tensor, tensors};
 pub(crate) use packing::Packing;
-pub(crate) use parameters::{Layer, Parameters};
+pub(crate) use parameters::Parameters;
 pub(crate) use projection::Projection;
 
 /// The parts of a decoder that no training changes.
