@@ -26,12 +26,12 @@ const SHORT: [&str; 10] = [
 /// Answers with its id, if it is asked; `sh` and `sed` are the program.
 const ECHO: &str = r#"sed -u -e 's/.*"id":\([0-9]*\).*/{"id": \1, "reward": \1}/'"#;
 
-/// The assignment of a grader that is this script, with a short deadline.
-fn judge(script: &str) -> String {
-    let grader = json!([{"name": "judge", "program": ["sh", "-c", script], "timeout_s": 0.3}]);
-    // JSON of texts, numbers and lists is TOML, but for the colons.
-    let grader = grader.to_string().replace("\":", "\"=");
-    format!("--set=rewards.command={grader}")
+/// The assignment of a grader that is this script.
+fn judge(script: &str, timeout_s: f64) -> String {
+    // A text of JSON is one of TOML.
+    let script = json!(script);
+    let grader = format!("{{name='judge', program=['sh', '-c', {script}], timeout_s={timeout_s}}}");
+    format!("--set=rewards.command=[{grader}]")
 }
 
 fn steps(folder: &Path) -> Vec<Value> {
@@ -68,7 +68,7 @@ fn a_grader_that_never_answers_stops_the_run_before_its_first_step() {
         ),
     ] {
         // Each batch is one completion, so that the evaluation has three of them.
-        let grader = judge(script).replace("\"timeout_s\"", "\"batch_size\"=1,\"timeout_s\"");
+        let grader = judge(script, 0.3).replace("timeout_s", "batch_size=1, timeout_s");
         let found = stopped(&folder, &grader);
         let start = "evaluation: grader judge: 3 batches in a row without a grade; ";
         assert!(found.contains(&format!("{start}{expected}")), "{found}");
@@ -80,7 +80,7 @@ fn a_grader_that_never_answers_stops_the_run_before_its_first_step() {
 fn a_grader_that_stops_to_answer_stops_the_run_and_the_weights_are_kept() {
     let folder = place("stops");
     let script = format!("test -e over || {ECHO} -e 12q; touch over; exec sleep 1000");
-    let found = stopped(&folder, &judge(&script));
+    let found = stopped(&folder, &judge(&script, 3.0));
     assert!(
         found.contains("grader judge: 3 batches in a row without a grade; no answer"),
         "{found}"
@@ -101,7 +101,7 @@ fn a_grader_that_dies_every_third_call_leaves_a_run_that_ends() {
     let folder = place("dies");
     let batch = 8;
     let script = format!("{ECHO} -e {}q; echo oops >&2; exit 3", 2 * batch);
-    let output = enigma(&folder, &[&SHORT[..], &[&judge(&script)]].concat());
+    let output = enigma(&folder, &[&SHORT[..], &[&judge(&script, 20.0)]].concat());
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let steps = steps(&folder);
@@ -128,7 +128,7 @@ fn a_grader_that_dies_every_third_call_leaves_a_run_that_ends() {
 fn nothing_of_a_grader_outlives_its_run() {
     let folder = place("orphans");
     let script = format!("echo $$ >> ids; exec {ECHO}");
-    success(&folder, &[&SHORT[..], &[&judge(&script)]].concat());
+    success(&folder, &[&SHORT[..], &[&judge(&script, 20.0)]].concat());
     let ids = fs::read_to_string(folder.join("ids")).expect("the grader was started");
     for id in ids.lines() {
         let alive = Command::new("kill")
