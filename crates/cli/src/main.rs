@@ -57,6 +57,7 @@ fn run(command: &mut Command, screen: &Screen) -> Result<(), Failure> {
         Command::Verify(arguments) => commands::verify(arguments, screen),
         Command::Explain(arguments) => commands::explain(arguments, screen),
         Command::Principles(arguments) => commands::principles(arguments, screen),
+        Command::Stationary(arguments) => commands::stationary(arguments, screen),
         Command::Models(arguments) => commands::models(arguments, screen),
     }
 }

@@ -154,6 +154,23 @@ impl RunFolder {
         read_lines(&self.completions_path(step))
     }
 
+    /// The steps whose completions were written, ascending.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn completion_steps(&self) -> Result<Vec<usize>, RecordError> {
+        let folder = self.path.join("completions");
+        let step = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let number = name.strip_prefix("step-")?.strip_suffix(".jsonl")?;
+            number.parse().ok()
+        };
+        let entries = fs::read_dir(&folder).map_err(RecordError::io("list", &folder))?;
+        let mut steps: Vec<usize> = entries.filter_map(|entry| step(entry.ok()?)).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
     /// Writes the figures of before training, with the completions behind them.
     ///
     /// # Errors
@@ -414,6 +431,8 @@ mod tests {
         run.write_completions(10, &completions).unwrap();
         assert_eq!(run.completions(10).unwrap(), completions);
         assert!(run.path().join("completions/step-000010.jsonl").is_file());
+        run.write_completions(2, &[]).unwrap();
+        assert_eq!(run.completion_steps().unwrap(), [2, 10]);
         let summary = Summary {
             before: Evaluation::default(),
             after: Evaluation {

@@ -35,7 +35,7 @@ mod sampled;
 mod pooling;
 
 pub use error::StationaryError;
-pub use pooling::{divergence, nlhf, rlhf};
+pub use pooling::{divergence, nlhf, rlhf, win_rate};
 pub use preference::{Preference, reward_preference};
 pub use question::{Answers, Question};
 pub use solve::{Method, Other, Stationary, solve};

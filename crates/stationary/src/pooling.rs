@@ -67,6 +67,17 @@ fn margins(question: &Question, kept: &[usize]) -> Vec<Vec<f64>> {
         .collect()
 }
 
+/// `P(p ≻ q)`: how often an answer of `p_k` has the larger reward than one of `q_k`, ties counted
+/// half; or wins by the pairwise preferences.
+///
+/// # Panics
+/// If the lengths differ from the question's.
+pub fn win_rate(question: &Question, p_k: &[f64], q_k: &[f64]) -> f64 {
+    let all: Vec<usize> = (0..question.len()).collect();
+    let preference_k = pairwise::preference(&margins(question, &all), q_k);
+    f64::midpoint(1.0, math::dot(p_k, &preference_k))
+}
+
 /// `KL(p ‖ q)` in nats; infinite where p has mass that q has not.
 ///
 /// # Panics

@@ -72,6 +72,31 @@ impl Variant {
         Self { scale, ..self }
     }
 
+    /// The same with another weight of the penalty.
+    ///
+    /// # Errors
+    /// If it is not positive.
+    pub fn with_beta(self, beta: f64) -> Result<Self, StationaryError> {
+        let Self { penalty, scale, .. } = self;
+        let variant = Self::new(beta, self.group)?;
+        Ok(variant.with_penalty(penalty).with_scale(scale))
+    }
+
+    /// The same with groups of another size.
+    ///
+    /// # Errors
+    /// If it is below 2.
+    pub fn with_group(self, group: Group) -> Result<Self, StationaryError> {
+        let Self { penalty, scale, .. } = self;
+        let variant = Self::new(self.beta, group)?;
+        Ok(variant.with_penalty(penalty).with_scale(scale))
+    }
+
+    /// The completions of a group.
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
     /// The weight of the penalty.
     pub fn beta(&self) -> f64 {
         self.beta

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::tree::{paths, read, report, rust_files, without_tests};
 
 /// By folder, the workspace crates that a crate may depend on. `cli` is the binary `enigma`.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("crates/math", &[]),
     ("crates/transport", &["math"]),
     ("crates/information", &["math"]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("crates/rollout", &["math", "policy"]),
     ("crates/principle", &["math", "information", "policy"]),
     ("crates/record", &[]),
+    ("crates/plot", &[]),
     ("crates/stationary", &["math"]),
     ("crates/model", &["math", "policy", "kernel"]),
     (
@@ -65,6 +66,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "stationary",
             "verify",
             "report",
+            "plot",
         ],
     ),
     ("xtask", &["math"]),

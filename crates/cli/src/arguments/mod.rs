@@ -8,6 +8,7 @@ mod models;
 mod principles;
 mod run;
 mod score;
+mod stationary;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,7 @@ pub(crate) use principles::{
 };
 pub(crate) use run::{SftArguments, TrainArguments};
 pub(crate) use score::ScoreArguments;
+pub(crate) use stationary::{PenaltyChoice, ScaleChoice, StationaryArguments};
 pub(crate) use verify::VerifyArguments;
 
 /// Align a language model to an organisation's principles.
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Generate(GenerateArguments),
     /// Give the log-probability of every token of given completions
     Score(ScoreArguments),
+    /// Say what GRPO converges to on one question, without training
+    Stationary(StationaryArguments),
     /// Hold the model and its training step against independent computations
     Verify(VerifyArguments),
     /// Say in sentences what a run did and why, from its record
@@ -75,6 +79,10 @@ impl Command {
             Self::Models(arguments) => match &mut arguments.command {
                 ModelsCommand::Inspect(arguments) => Some(("MODEL", &mut arguments.model)),
             },
+            Self::Stationary(arguments) => {
+                let model = arguments.model.as_mut();
+                model.map(|model| ("--model", model))
+            }
         }
     }
 
@@ -91,6 +99,7 @@ impl Command {
             Self::Models(arguments) => match &arguments.command {
                 ModelsCommand::Inspect(arguments) => arguments.machine.plain,
             },
+            Self::Stationary(arguments) => arguments.machine.plain,
         }
     }
 }

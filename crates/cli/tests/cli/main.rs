@@ -11,6 +11,7 @@ mod principles;
 mod process;
 mod refusals;
 mod resume;
+mod stationary;
 
 use std::fs;
 use std::path::Path;
