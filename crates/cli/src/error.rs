@@ -80,6 +80,12 @@ pub(crate) enum InputError {
         /// The recipe's key or the argument.
         key: &'static str,
     },
+    /// An adapter that names no model.
+    #[error("base_model_name_or_path is not said; expected a model, give it as {key}")]
+    NoBase {
+        /// The key or argument that names it.
+        key: &'static str,
+    },
     /// A file that cannot be read.
     #[error("{}: {reason}", path.display())]
     Unreadable {

@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use model::{ChatTokenizer, Config, Device, PLAIN_TEMPLATE, Source, Transformer};
+use math::Key;
+use model::{
+    AdapterFolder, ChatTokenizer, Config, Device, LoraOptions, ModelError, PLAIN_TEMPLATE, Source,
+    Transformer,
+};
 
 use crate::arguments::{DeviceChoice, MachineArguments, ModelArguments};
 use crate::data::find;
 use crate::error::InputError;
 use crate::hub;
 use crate::nano;
-use crate::recipe::ModelSection;
+use crate::range::require;
+use crate::recipe::{LoraSection, ModelSection};
 
 /// The word that names [`PLAIN_TEMPLATE`] in place of a file.
 pub(crate) const PLAIN: &str = "plain";
@@ -17,8 +22,13 @@ pub(crate) const PLAIN: &str = "plain";
 /// A model's files, shape and tokenizer: all but its weights.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The files.
-    pub(crate) source: Source,
+    source: Source,
+    /// What an adapter trained here stands beside, as others find it.
+    pub(crate) base: String,
+    /// The adapter, where the folder is one.
+    pub(crate) adapter: Option<AdapterFolder>,
+    /// How adapters are trained, where a run trains them: the folder's, or fresh ones.
+    pub(crate) lora: Option<LoraOptions>,
     /// The shape.
     pub(crate) config: Config,
     /// The tokenizer.
@@ -33,6 +43,49 @@ impl Opened {
     pub(crate) fn max_completion_length(&self, asked: Option<usize>) -> usize {
         let half = self.config.context(1).div_ceil(2);
         asked.unwrap_or(LENGTH_MAX.min(half))
+    }
+
+    /// The files of the model, or of the one that the adapter stands beside.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The model with its weights, and its adapter if it has one; `key` names the adapter's draws.
+    ///
+    /// # Errors
+    /// Where the weights are missing or not valid.
+    pub(crate) fn weights(&self, device: &Device, key: Key) -> Result<Transformer, ModelError> {
+        let mut policy = Transformer::open(&self.source, device)?;
+        if let Some(adapter) = &self.adapter {
+            policy.load_adapter(adapter, key)?;
+        }
+        Ok(policy)
+    }
+
+    /// Trains fresh adapters beside the weights.
+    ///
+    /// # Errors
+    /// Where the model is an adapter itself, or a target is no module of it.
+    fn add_adapters(&mut self, section: &LoraSection) -> Result<(), InputError> {
+        require(
+            self.adapter.is_none(),
+            "model.path",
+            "an adapter beside [lora]",
+            "no [lora], to train that adapter on, or a model of whole weights",
+        )?;
+        let options = section.options();
+        let names = options.module_names(&self.config);
+        names.map_err(|error| InputError::refused("[lora]", &error))?;
+        self.lora = Some(options);
+        Ok(())
+    }
+
+    /// Numbers that a run changes.
+    pub(crate) fn trainable_parameters(&self) -> usize {
+        match &self.lora {
+            Some(lora) => self.config.lora_parameters(lora),
+            None => self.config.parameters(),
+        }
     }
 }
 
@@ -49,6 +102,7 @@ pub(crate) fn device(machine: &MachineArguments) -> Device {
 /// Where a file is missing or not valid.
 pub(crate) fn open_section(
     section: &mut ModelSection,
+    lora: Option<&LoraSection>,
     folder: Option<&Path>,
 ) -> Result<Opened, InputError> {
     let source = source("model.path", &section.path, folder)?;
@@ -63,7 +117,18 @@ pub(crate) fn open_section(
         }
         None => None,
     };
-    let mut opened = open(&section.path, source, template.as_deref())?;
+    let base = Base {
+        key: "model.base",
+        word: section.base.as_deref(),
+        folder,
+    };
+    let mut opened = open(&section.path, &source, &base, template.as_deref())?;
+    if opened.adapter.is_some() {
+        section.base = Some(opened.base.clone());
+    }
+    if let Some(lora) = lora {
+        opened.add_adapters(lora)?;
+    }
     if !section.random_weights {
         Transformer::check_weights(&opened.source, &opened.config)
             .map_err(|error| InputError::refused(&section.path, &error))?;
@@ -87,18 +152,66 @@ pub(crate) fn open_arguments(
         Some(word) => Some(template("--chat-template", word, None)?.1),
         None => (!is_chat).then(|| PLAIN_TEMPLATE.to_owned()),
     };
-    open(&arguments.model, source, template.as_deref())
+    let base = Base {
+        key: "--base",
+        word: arguments.base.as_deref(),
+        folder: None,
+    };
+    open(&arguments.model, &source, &base, template.as_deref())
 }
 
-fn open(name: &str, source: Source, template: Option<&str>) -> Result<Opened, InputError> {
-    let refused = |error: model::ModelError| InputError::refused(name, &error);
-    let config = Config::open(&source).map_err(refused)?;
-    let tokenizer = ChatTokenizer::open(&source, &config, template).map_err(refused)?;
+/// What was said of the model that an adapter stands beside.
+struct Base<'a> {
+    key: &'static str,
+    word: Option<&'a str>,
+    folder: Option<&'a Path>,
+}
+
+fn open(
+    name: &str,
+    source: &Source,
+    base: &Base,
+    template: Option<&str>,
+) -> Result<Opened, InputError> {
+    let refused = |error: ModelError| InputError::refused(name, &error);
+    let adapter = match source {
+        Source::Folder(folder) => AdapterFolder::open(folder).map_err(refused)?,
+        Source::Embedded(_) => None,
+    };
+    let (files, base) = match &adapter {
+        Some(adapter) => beside(adapter, base)?,
+        None => (source.clone(), name.to_owned()),
+    };
+    let config = Config::open(&files).map_err(refused)?;
+    // An adapter's folder may have a tokenizer of its own.
+    let has_tokenizer =
+        matches!(source, Source::Folder(folder) if folder.join("tokenizer.json").exists());
+    let spoken = if has_tokenizer { source } else { &files };
+    let tokenizer = ChatTokenizer::open(spoken, &config, template).map_err(refused)?;
     Ok(Opened {
-        source,
+        source: files,
+        base,
+        lora: adapter.as_ref().map(|adapter| adapter.options.clone()),
+        adapter,
         config,
         tokenizer,
     })
+}
+
+/// The model that an adapter stands beside, and its name: absolute where it is a folder.
+fn beside(adapter: &AdapterFolder, base: &Base) -> Result<(Source, String), InputError> {
+    let folder = Some(adapter.folder.as_path());
+    let (key, word, folder) = match (base.word, &adapter.base) {
+        (Some(word), _) => (base.key, word, base.folder),
+        (None, Some(word)) => ("base_model_name_or_path", word.as_str(), folder),
+        (None, None) => return Err(InputError::NoBase { key: base.key }),
+    };
+    let source = source(key, word, folder)?;
+    let name = match (&source, hub::snapshot(word)) {
+        (Source::Folder(path), None) => path.display().to_string(),
+        _ => word.to_owned(),
+    };
+    Ok((source, name))
 }
 
 /// The files that a word names.

@@ -11,7 +11,7 @@ use crate::weights::{Dtype, Weights, write_file};
 use crate::{ModelError, Source, Transformer};
 
 const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before a module's name.
 const PREFIX: &str = "base_model.model";
 
@@ -267,12 +267,12 @@ fn config(options: &LoraOptions, base: &str, target_modules: &[String]) -> Value
     })
 }
 
-fn tensor_name(module: &Module, side: &str) -> String {
+pub(crate) fn tensor_name(module: &Module, side: &str) -> String {
     format!("{PREFIX}.{}.lora_{side}.weight", module.name)
 }
 
 /// Rows of this width as columns.
-fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn transposed(values: &[f32], width: usize) -> Vec<f32> {
     let column = |at: usize| values[at..].iter().step_by(width).copied();
     (0..width).flat_map(column).collect()
 }

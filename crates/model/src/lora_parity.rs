@@ -379,3 +379,25 @@ fn an_adapter_of_another_shape_is_refused_by_its_tensor() {
     let error = model.load_adapter(&adapter, Key::new(0)).unwrap_err();
     assert!(matches!(error, ModelError::TensorShape { .. }), "{error}");
 }
+
+#[test]
+fn an_adapter_taken_up_again_learns_on_to_the_bit() {
+    for (family, dtype) in [("llama", Dtype::F32), ("qwen2", Dtype::Bf16)] {
+        let folder =
+            std::env::temp_dir().join(format!("enigma-up-{family}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut model = fresh(family, 2, &options(0.2));
+        model.keep_reference();
+        train(&mut model, 2);
+        model.save_adapter(&folder, family, dtype).unwrap();
+        model.save_training(&folder, dtype).unwrap();
+        let mut again = fresh(family, 2, &options(0.2));
+        again.keep_reference();
+        again.resume(&folder).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        train(&mut model, 2);
+        train(&mut again, 2);
+        let signals = |model: &Transformer| model.signals(&mixed_batch()).unwrap();
+        assert_eq!(signals(&again), signals(&model), "{family}");
+    }
+}

@@ -7,7 +7,9 @@
 
 use std::path::Path;
 
-use crate::decoder::{Parameters, Tensor, tensors};
+use crate::adapter_folder::{WEIGHTS, tensor_name, transposed};
+use crate::decoder::{Adapter, Parameters, Tensor, tensors};
+use crate::lora::modules;
 use crate::optimizer::Optimizer;
 use crate::store::{named, read, take};
 use crate::weights::{Dtype, Weights, write_file};
@@ -26,14 +28,10 @@ impl Transformer {
     ///
     /// # Errors
     /// Where the file cannot be written.
-    ///
-    /// # Panics
-    /// If the model has adapters.
     pub fn save_training(&self, folder: &Path, stored: Dtype) -> Result<(), ModelError> {
-        assert!(
-            self.adapter().is_none(),
-            "the state of adapters is not kept"
-        );
+        if self.adapter().is_some() {
+            return self.save_adapter_training(folder, stored);
+        }
         let (table, optimizer) = (tensors(&self.config), self.optimizer());
         let steps = optimizer.map_or(0, Optimizer::steps) as f32;
         let mut entries: Vec<Entry> =
@@ -61,6 +59,9 @@ impl Transformer {
     /// Where a file is missing or damaged, a tensor has another shape or a number is not finite;
     /// nothing is changed then.
     pub fn resume(&mut self, folder: &Path) -> Result<(), ModelError> {
+        if self.adapter().is_some() {
+            return self.resume_adapter(folder);
+        }
         let (config, device) = (&self.config, self.device().clone());
         let state = Weights::file(folder, FILE)?;
         let table = tensors(config);
@@ -78,9 +79,93 @@ impl Transformer {
             MOMENTS.map(|moment| read(&state, config, &device, |name| moment_name(name, moment)));
         let moments = [first?, second?];
         let step = state.tensor(STEP, &[])?[0];
-        self.restore(parameters, moments, step as u64);
+        self.parameters = parameters;
+        self.restore(moments, step as u64);
         Ok(())
     }
+
+    /// As [`save_training`](Self::save_training), of what is trained beside frozen weights.
+    fn save_adapter_training(&self, folder: &Path, stored: Dtype) -> Result<(), ModelError> {
+        let (names, optimizer) = (self.adapter_names(), self.optimizer());
+        let step = vec![optimizer.map_or(0, Optimizer::steps) as f32];
+        let mut entries = vec![(STEP.to_owned(), Vec::new(), step)];
+        let mut add = |name: &dyn Fn(&str) -> String, values: Vec<Vec<f32>>| {
+            let named = names.iter().zip(values);
+            entries.extend(
+                named.map(|((tensor, shape), values)| (name(tensor), shape.to_vec(), values)),
+            );
+        };
+        for (index, moment) in MOMENTS.into_iter().enumerate() {
+            let zeros = names
+                .iter()
+                .map(|(_, [rows, columns])| vec![0.0; rows * columns]);
+            let kept = optimizer.map(|optimizer| adapter_values(optimizer.moments()[index]));
+            let values = kept.unwrap_or_else(|| zeros.collect());
+            add(&|tensor: &str| moment_name(tensor, moment), values);
+        }
+        if stored != Dtype::F32 {
+            add(&exact_name, adapter_values(&self.parameters));
+        }
+        let entries = entries
+            .into_iter()
+            .map(|(name, shape, values)| (name, shape, move || values));
+        write_file(&folder.join(FILE), entries.collect(), Dtype::F32)
+    }
+
+    /// As [`resume`](Self::resume), of what is trained beside frozen weights.
+    fn resume_adapter(&mut self, folder: &Path) -> Result<(), ModelError> {
+        let names = self.adapter_names();
+        let read = |weights: &Weights, name: &dyn Fn(&str) -> String| {
+            let one = |(tensor, shape): &(String, [usize; 2])| {
+                let values = weights.tensor(&name(tensor), shape)?;
+                Ok(transposed(&values, shape[1]))
+            };
+            names
+                .iter()
+                .map(one)
+                .collect::<Result<Vec<_>, ModelError>>()
+        };
+        let state = Weights::file(folder, FILE)?;
+        let values = if state.has(&exact_name(&names[0].0)) {
+            read(&state, &exact_name)?
+        } else {
+            read(&Weights::file(folder, WEIGHTS)?, &str::to_owned)?
+        };
+        let mut moments = [self.parameters.gradient(), self.parameters.gradient()];
+        for (moment, name) in moments.iter_mut().zip(MOMENTS) {
+            let kept = read(&state, &|tensor: &str| moment_name(tensor, name))?;
+            put(moment, &kept);
+        }
+        let step = state.tensor(STEP, &[])?[0];
+        put(&mut self.parameters, &values);
+        self.restore(moments, step as u64);
+        Ok(())
+    }
+
+    /// PEFT's name and shape of every matrix of the adapters, in the order in which they are trained.
+    fn adapter_names(&self) -> Vec<(String, [usize; 2])> {
+        let (modules, rank) = (modules(&self.config), self.parameters.rank());
+        let named = |adapter: &Adapter| {
+            let module = &modules[adapter.index as usize];
+            let sides = [("A", [rank, module.inputs]), ("B", [module.outputs, rank])];
+            sides.map(|(side, shape)| (tensor_name(module, side), shape))
+        };
+        self.parameters.adapters().flat_map(named).collect()
+    }
+}
+
+/// The matrices of the adapters as PEFT stores them.
+fn adapter_values(parameters: &Parameters) -> Vec<Vec<f32>> {
+    let matrices = parameters.adapters().flat_map(|a| [&a.down_ik, &a.up_ko]);
+    matrices
+        .map(|matrix| transposed(&matrix.to_vec(), matrix.columns()))
+        .collect()
+}
+
+/// Overwrites the matrices of the adapters.
+fn put(parameters: &mut Parameters, values: &[Vec<f32>]) {
+    let matrices = parameters.trained_mut().into_iter().zip(values);
+    matrices.for_each(|(matrix, values)| matrix.write(values));
 }
 
 fn values(of: Option<&Parameters>, tensor: &Tensor) -> Vec<f32> {

@@ -169,10 +169,8 @@ impl Transformer {
         self.training.as_ref().map(|training| &training.optimizer)
     }
 
-    /// Goes on from these parameters and moments, with the options that were chosen.
-    pub(crate) fn restore(&mut self, parameters: Parameters, moments: [Parameters; 2], step: u64) {
-        self.parameters = parameters;
-        let [first, second] = moments;
+    /// Goes on with the present parameters from these moments, with the options that were chosen.
+    pub(crate) fn restore(&mut self, [first, second]: [Parameters; 2], step: u64) {
         self.training = Some(Training {
             optimizer: Optimizer::kept(self.optimizer_options, first, second, step),
             ..Training::new(self)

@@ -31,6 +31,9 @@ pub(crate) struct ModelArguments {
     /// A Hugging Face folder, `org/name[@revision]` of the hub, or `nano` for the built-in model
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: String,
+    /// Where the model is an adapter: the model that it stands beside, if not the one it names
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) base: Option<String>,
     /// Put the prompt into the user's turn of the model's chat template
     #[arg(long)]
     pub(crate) chat: bool,

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use math::Key;
-use model::Transformer;
 use policy::{Finish, Request, Sample, Sampler, SamplingOptions, TextCodec};
 use serde_json::json;
 
@@ -29,7 +28,8 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
     options.max_completion_length = opened.max_completion_length(arguments.max_completion_length);
     let requests = requests(&opened, &prompts, &options, arguments)?;
     let device = machine::device(&arguments.machine);
-    let mut policy = Transformer::open(&opened.source, &device)
+    let mut policy = opened
+        .weights(&device, Key::new(0))
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;
     policy.set_end_tokens(opened.tokenizer.end_tokens());
 

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use model::{ChatTokenizer, Dtype, ModelError, Transformer};
+use model::{Dtype, ModelError, Transformer};
 use policy::SampleProgress;
 use record::{Best, Checkpoint, Position, RecordError, RunFolder, StepRecord, TrainerState};
 use trainer::{Keeper, NotKept, Observer, TrainError};
 
 use super::begin::Begun;
 use crate::error::Failure;
+use crate::machine::Opened;
 use crate::recipe::SaveOptions;
 use crate::signals::Signals;
 use crate::terminal::{Progress, Screen};
@@ -17,7 +18,7 @@ use crate::terminal::{Progress, Screen};
 /// Writes checkpoints, removes old ones, and passes on to the screen what it hears.
 pub(super) struct Checkpoints<'a> {
     run: &'a RunFolder,
-    tokenizer: &'a ChatTokenizer,
+    opened: &'a Opened,
     dtype: Dtype,
     saves: SaveOptions,
     signals: Signals,
@@ -48,7 +49,7 @@ impl<'a> Checkpoints<'a> {
     /// Where the system does not let signals be watched.
     pub(super) fn new(
         begun: &'a Begun,
-        tokenizer: &'a ChatTokenizer,
+        opened: &'a Opened,
         dtype: Dtype,
         saves: SaveOptions,
         screen: &'a Screen,
@@ -59,7 +60,7 @@ impl<'a> Checkpoints<'a> {
             Signals::watch().map_err(|error| Failure::Run(format!("signals: {error}")))?;
         Ok(Self {
             run: &begun.folder,
-            tokenizer,
+            opened,
             dtype,
             saves,
             signals,
@@ -166,11 +167,14 @@ impl<'a> Checkpoints<'a> {
             seconds: self.seconds(),
             best,
         };
-        let (tokenizer, dtype) = (self.tokenizer, self.dtype);
+        let (opened, dtype) = (self.opened, self.dtype);
         let written = self.run.write_checkpoint::<SaveError>(&state, |folder| {
-            policy.save(folder, dtype)?;
+            match policy.adapter() {
+                Some(_) => policy.save_adapter(folder, &opened.base, dtype)?,
+                None => policy.save(folder, dtype)?,
+            }
             policy.save_training(folder, dtype)?;
-            Ok(tokenizer.save(folder)?)
+            Ok(opened.tokenizer.save(folder)?)
         })?;
         self.best = best;
         self.latest = Some(written);

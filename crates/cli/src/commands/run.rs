@@ -1,7 +1,7 @@
 //! What the commands that run a recipe share: the model with its optimiser.
 
 use math::Key;
-use model::{Device, Transformer};
+use model::{Device, ModelError, Transformer};
 use policy::TextCodec;
 
 use super::begin::{Resumed, damaged};
@@ -11,10 +11,11 @@ use crate::plan;
 use crate::recipe::{ModelSection, OptimizerSection};
 use crate::terminal::Screen;
 
-/// Stream of the key of a seed that fresh weights are drawn from; the trainer's start at 0.
+/// Streams of the key of a seed that weights and adapters are drawn from; the trainer's start at 0.
 const WEIGHTS: u64 = u64::MAX;
+const ADAPTERS: u64 = u64::MAX - 1;
 
-/// The model with its weights, ready to learn.
+/// The model with its weights, ready to learn: all of them, or adapters beside them.
 ///
 /// # Errors
 /// Where the weights are missing or not valid.
@@ -25,14 +26,18 @@ pub(super) fn learner(
     seed: u64,
     device: &Device,
 ) -> Result<Transformer, InputError> {
+    let refused = |error: ModelError| InputError::refused(&section.path, &error);
+    let key = Key::new(seed).child(ADAPTERS);
     let mut policy = if section.random_weights {
         Transformer::random(opened.config.clone(), device, Key::new(seed).child(WEIGHTS))
     } else {
-        Transformer::open(&opened.source, device)
-            .map_err(|error| InputError::refused(&section.path, &error))?
+        opened.weights(device, key).map_err(refused)?
     };
     policy.grow_vocabulary(opened.config.vocabulary);
     policy.set_end_tokens(opened.tokenizer.end_tokens());
+    if let (Some(fresh), None) = (&opened.lora, &opened.adapter) {
+        policy.add_adapter(fresh, key).map_err(refused)?;
+    }
     policy.set_optimizer(plan::optimizer(optimizer));
     Ok(policy)
 }

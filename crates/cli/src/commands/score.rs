@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use math::Key;
 use model::Transformer;
 use policy::{Batch, PolicyError, Row, Scorer, Signals, TextCodec};
 use serde_json::{Value, json};
@@ -32,7 +33,8 @@ pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), F
         .map(|row| ids(row, &opened, is_chat).map_err(|reason| row.refuse(reason)));
     let batch = batch(ids.collect::<Result<Vec<_>, _>>()?);
     let device = machine::device(&arguments.machine);
-    let policy = Transformer::open(&opened.source, &device)
+    let policy = opened
+        .weights(&device, Key::new(0))
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;
     let signals = signals(&policy, &batch, screen)
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;

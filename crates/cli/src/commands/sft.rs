@@ -31,7 +31,7 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
         .map(Resumed::open)
         .transpose()?;
     let (plan, text) = plan(arguments, resumed.as_ref(), screen)?;
-    let inputs = inputs::digests(&plan.opened.source, &plan.inputs)?;
+    let inputs = inputs::digests(plan.opened.source(), &plan.inputs)?;
     let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
     let more = resumed.as_ref().map(check).transpose()?;
     let from = resumed.as_ref().map(Resumed::step);
@@ -56,9 +56,9 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
     let begun = begin::begun(&plan.out, &text, &inputs, resumed, screen)?;
 
     let progress = Progress::sft(screen, plan.settings.steps, begun.position.global_step);
-    let (tokenizer, dtype) = (&plan.opened.tokenizer, plan::dtype(model.checkpoint_dtype));
+    let (opened, dtype) = (&plan.opened, plan::dtype(model.checkpoint_dtype));
     let saves = section.saves();
-    let mut keeper = Checkpoints::new(&begun, tokenizer, dtype, saves, screen, progress, start)?;
+    let mut keeper = Checkpoints::new(&begun, opened, dtype, saves, screen, progress, start)?;
     let trained = keeper.watch(|keeper| {
         let (examples, settings) = (&plan.examples, &plan.settings);
         let position = begun.position.clone();

@@ -15,7 +15,7 @@ use super::{report, run, study};
 use crate::arguments::TrainArguments;
 use crate::error::{Failure, InputError};
 use crate::hub;
-use crate::plan::{self, TrainPlan, graders, run_folder};
+use crate::plan::{self, Budget, TrainPlan, graders, run_folder};
 use crate::recipe::{RecipeText, TrainRecipe, read};
 use crate::terminal::{Progress, Screen, grouped, output};
 use crate::{inputs, machine, nano};
@@ -37,7 +37,7 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
         .map(Resumed::open)
         .transpose()?;
     let (plan, text) = plan(arguments, resumed.as_ref(), screen)?;
-    let inputs = inputs::digests(&plan.opened.source, &plan.inputs)?;
+    let inputs = inputs::digests(plan.opened.source(), &plan.inputs)?;
     let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
     let more = resumed.as_ref().map(check).transpose()?;
     run::tell(plan.notes.iter().chain(more.iter().flatten()), screen);
@@ -65,9 +65,9 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     introduce(&plan, begun.checkpoint.as_ref(), screen);
 
     let progress = Progress::train(screen, plan.settings.steps, begun.position.global_step);
-    let (tokenizer, dtype) = (&plan.opened.tokenizer, plan::dtype(model.checkpoint_dtype));
+    let (opened, dtype) = (&plan.opened, plan::dtype(model.checkpoint_dtype));
     let saves = section.saves();
-    let mut keeper = Checkpoints::new(&begun, tokenizer, dtype, saves, screen, progress, start)?;
+    let mut keeper = Checkpoints::new(&begun, opened, dtype, saves, screen, progress, start)?;
     let result = learn(&plan, &mut policy, &mut graders, &begun, &mut keeper);
     keeper.progress.finish();
     let Learnt {
@@ -183,6 +183,7 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
             "sampled to evaluate",
             format!("at most {} tokens", grouped(budget.evaluation_tokens_max)),
         ),
+        ("trained", trained_words(budget)),
         (
             "planned memory",
             format!("{} MiB", grouped(budget.memory_bytes >> 20)),
@@ -192,6 +193,21 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));
     }
     Ok(())
+}
+
+/// How many of how many numbers are trained.
+fn trained_words(budget: &Budget) -> String {
+    let Budget {
+        trainable_parameters: trained,
+        parameters,
+        ..
+    } = *budget;
+    let share = 100.0 * trained as f64 / parameters as f64;
+    if trained == parameters {
+        return format!("all {} parameters", grouped(parameters));
+    }
+    let (trained, frozen) = (grouped(trained), grouped(parameters));
+    format!("{trained} parameters beside {frozen} frozen ({share:.2} %)")
 }
 
 fn introduce(plan: &TrainPlan, checkpoint: Option<&Checkpoint>, screen: &Screen) {

@@ -30,7 +30,10 @@ pub(crate) fn verify(arguments: &VerifyArguments, screen: &Screen) -> Result<(),
     let device = machine::device(&arguments.machine);
     let opened = open(arguments)?;
     let refused = |error: &dyn std::error::Error| InputError::refused(&arguments.model, error);
-    let mut own = Transformer::open(&opened.source, &device).map_err(|error| refused(&error))?;
+    let own = opened.weights(&device, Key::new(0));
+    let mut own = own.map_err(|error| refused(&error))?;
+    // What is verified is the step over all weights; an adapter is a part of them.
+    own.merge_adapter();
     own.set_end_tokens(opened.tokenizer.end_tokens());
     own.keep_reference();
     let findings =
@@ -48,6 +51,7 @@ pub(crate) fn verify(arguments: &VerifyArguments, screen: &Screen) -> Result<(),
 fn open(arguments: &VerifyArguments) -> Result<Opened, InputError> {
     let model = ModelArguments {
         model: arguments.model.clone(),
+        base: None,
         chat: true,
         chat_template: arguments.chat_template.clone(),
     };

@@ -1,8 +1,9 @@
 //! How much a run computes at most, known before it starts.
 
-use model::{Config, Trained, Workload};
+use model::{Trained, Workload};
 use principle::Principle;
 
+use crate::machine::Opened;
 use crate::recipe::TrainRecipe;
 
 /// Counts of a training run.
@@ -16,6 +17,10 @@ pub(crate) struct Budget {
     pub(crate) evaluation_tokens_max: usize,
     /// Tokens of the longest prompt.
     pub(crate) longest_prompt: usize,
+    /// Numbers of the model.
+    pub(crate) parameters: usize,
+    /// Numbers that training changes.
+    pub(crate) trainable_parameters: usize,
     /// Bytes of weights, their copies, activations and caches.
     pub(crate) memory_bytes: usize,
 }
@@ -25,7 +30,7 @@ impl Budget {
     /// under each.
     pub(super) fn new(
         recipe: &TrainRecipe,
-        config: &Config,
+        opened: &Opened,
         principles: &[Principle],
         held_out: usize,
         longest_prompt: usize,
@@ -36,6 +41,7 @@ impl Budget {
             evaluation,
             ..
         } = recipe;
+        let config = &opened.config;
         let texts = principles
             .iter()
             .map(|principle| 1 + principle.negatives.len());
@@ -54,6 +60,8 @@ impl Budget {
             sampled_tokens_max: rollouts * completions_per_step * length,
             evaluation_tokens_max: 2 * evaluation_completions * length,
             longest_prompt,
+            parameters: config.parameters(),
+            trainable_parameters: opened.trainable_parameters(),
             memory_bytes: config.training_bytes(
                 &Workload {
                     computed_tokens: computed_tokens(recipe, most, longest_prompt),
@@ -61,8 +69,11 @@ impl Budget {
                     max_completion_length: length,
                     prompt_tokens: longest_prompt * trained.max(evaluated),
                 },
-                Trained::Full {
-                    keeps_reference: true,
+                match &opened.lora {
+                    Some(lora) => Trained::Lora(lora),
+                    None => Trained::Full {
+                        keeps_reference: true,
+                    },
                 },
             ),
         }

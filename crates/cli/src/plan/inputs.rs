@@ -26,5 +26,10 @@ pub(super) fn inputs(
         let source = Source::File(PathBuf::from(file));
         inputs.push(("model.chat_template".to_owned(), source));
     }
+    if model.base.is_some() {
+        // An adapter's own files, beside those of its base.
+        let source = Source::File(PathBuf::from(&model.path));
+        inputs.push(("model.adapter".to_owned(), source));
+    }
     inputs
 }

@@ -254,6 +254,7 @@ fn check(arguments: &ScoringArguments) -> Result<(), InputError> {
 
 fn model_arguments(arguments: &ScoringArguments) -> ModelArguments {
     ModelArguments {
+        base: None,
         model: arguments.model.clone(),
         chat: true,
         chat_template: arguments.chat_template.clone(),

@@ -61,7 +61,7 @@ impl SftPlan {
         }
         let path = find("data.examples", &recipe.data.examples, folder)?;
         recipe.data.examples = path.display().to_string();
-        let opened = machine::open_section(&mut recipe.model, folder)?;
+        let opened = machine::open_section(&mut recipe.model, recipe.lora.as_ref(), folder)?;
 
         let source = Source::File(path);
         let (reasoning_tag, answer_tag) = recipe.format.tags();

@@ -61,7 +61,7 @@ impl TrainPlan {
         recipe.principles = section;
         graders::resolve(&mut recipe.rewards, folder)?;
         let sources = questions::sources(&mut recipe.data, folder)?;
-        let opened = machine::open_section(&mut recipe.model, folder)?;
+        let opened = machine::open_section(&mut recipe.model, recipe.lora.as_ref(), folder)?;
 
         let texts = principles
             .iter()
@@ -80,13 +80,8 @@ impl TrainPlan {
             recipe.run.questions_per_step,
             &questions.training,
         )?;
-        let budget = Budget::new(
-            &recipe,
-            &opened.config,
-            &principles,
-            questions.held_out.len(),
-            questions.longest,
-        );
+        let (held_out, longest) = (questions.held_out.len(), questions.longest);
+        let budget = Budget::new(&recipe, &opened, &principles, held_out, longest);
         Ok(Self {
             inputs: inputs(&recipe.model, Some(&recipe.principles), sources.named()),
             settings: run_settings(&recipe),

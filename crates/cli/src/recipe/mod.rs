@@ -6,6 +6,7 @@
 //! [`TrainRecipe`].
 
 mod keys;
+mod lora;
 mod model;
 mod optimizer;
 mod read;
@@ -16,6 +17,7 @@ mod terms;
 mod train;
 
 pub(crate) use keys::Sections;
+pub(crate) use lora::LoraSection;
 pub(crate) use model::{CheckpointDtype, FormatPreset, FormatSection, ModelSection};
 pub(crate) use optimizer::{OptimizerSection, Scheduler};
 pub(crate) use read::{RecipeError, RecipeText, read};

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::keys::{Sections, fields};
 use super::train::train_split;
 use super::{
-    Duplicates, FormatSection, ModelSection, OptimizerSection, PrincipleSection, SaveOptions, save,
+    Duplicates, FormatSection, LoraSection, ModelSection, OptimizerSection, PrincipleSection,
+    SaveOptions, save,
 };
 use crate::range::{OutOfRange, positive, require, some};
 
@@ -24,6 +25,9 @@ pub(crate) struct SftRecipe {
     /// The shape given to GSM8K's rationales.
     #[serde(default)]
     pub(crate) format: FormatSection,
+    /// Adapters instead of all weights; absent: all weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lora: Option<LoraSection>,
     /// The optimiser.
     #[serde(default)]
     pub(crate) optimizer: OptimizerSection,
@@ -121,6 +125,7 @@ impl Sections for SftRecipe {
             ("data", fields::<ExampleSection>()),
             ("principles", fields::<PrincipleSection>()),
             ("format", fields::<FormatSection>()),
+            ("lora", fields::<LoraSection>()),
             ("optimizer", fields::<OptimizerSection>()),
             ("run", fields::<SftRunSection>()),
         ]
@@ -144,6 +149,9 @@ impl SftRecipe {
         }
         self.model.check()?;
         self.format.check()?;
+        if let Some(lora) = &self.lora {
+            lora.check(&self.model)?;
+        }
         self.optimizer.check()?;
         positive("run.num_train_epochs", self.run.num_train_epochs)?;
         some("run.max_steps", self.run.max_steps.unwrap_or(1))?;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Sections, fields};
 use super::{
-    FormatSection, GrpoSection, ModelSection, OptimizerSection, RewardSection, SamiSection,
-    SamplingSection, SaveOptions, TransportSection, save,
+    FormatSection, GrpoSection, LoraSection, ModelSection, OptimizerSection, RewardSection,
+    SamiSection, SamplingSection, SaveOptions, TransportSection, save,
 };
 use crate::range::{OutOfRange, require, some};
 
@@ -37,6 +37,9 @@ pub(crate) struct TrainRecipe {
     /// The bound on drift.
     #[serde(default)]
     pub(crate) transport: TransportSection,
+    /// Adapters instead of all weights; absent: all weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lora: Option<LoraSection>,
     /// The optimiser.
     #[serde(default)]
     pub(crate) optimizer: OptimizerSection,
@@ -235,6 +238,7 @@ impl Sections for TrainRecipe {
             ("grpo", fields::<GrpoSection>()),
             ("sami", fields::<SamiSection>()),
             ("transport", fields::<TransportSection>()),
+            ("lora", fields::<LoraSection>()),
             ("optimizer", fields::<OptimizerSection>()),
             ("run", fields::<TrainRunSection>()),
             ("evaluation", fields::<EvaluationSection>()),
@@ -266,6 +270,9 @@ impl TrainRecipe {
         self.grpo.check()?;
         self.sami.check()?;
         self.transport.check()?;
+        if let Some(lora) = &self.lora {
+            lora.check(&self.model)?;
+        }
         self.optimizer.check()?;
         some("run.max_steps", self.run.max_steps)?;
         some("run.questions_per_step", self.run.questions_per_step)?;

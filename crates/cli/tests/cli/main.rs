@@ -1,5 +1,6 @@
 //! The binary as scripts meet it: exit codes, one-line errors, and what is on standard output.
 
+mod adapters;
 mod create;
 mod data;
 mod explain;

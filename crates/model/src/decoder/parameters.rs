@@ -2,6 +2,7 @@
 
 use kernel::{Device, Matrix, norm};
 
+use super::adapter::Adapter;
 use super::names::{Part, Place};
 use super::projection::Projection;
 use crate::Config;
@@ -81,9 +82,9 @@ impl Parameters {
 
     /// The rank of the adapters; 0 where there are none.
     pub(crate) fn rank(&self) -> usize {
-        let adapters = self.layers.iter().flat_map(Layer::projections);
-        let mut adapters = adapters.flat_map(|projection| &projection.adapters);
-        adapters.next().map_or(0, |adapter| adapter.up_ko.rows())
+        self.adapters()
+            .next()
+            .map_or(0, |adapter| adapter.up_ko.rows())
     }
 
     /// Zeros for the gradient of what is trained. Frozen matrices of several rows have none there;
@@ -155,6 +156,12 @@ impl Parameters {
         adapters
             .flat_map(|adapter| [&mut adapter.down_ik, &mut adapter.up_ko])
             .collect()
+    }
+
+    /// The adapters, in the order of [`trained_mut`](Self::trained_mut).
+    pub(crate) fn adapters(&self) -> impl Iterator<Item = &Adapter> {
+        let projections = self.layers.iter().flat_map(Layer::projections);
+        projections.flat_map(|projection| &projection.adapters)
     }
 
     /// Every matrix but the adapters', always in the same order.

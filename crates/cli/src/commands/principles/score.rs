@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use model::Transformer;
+use math::Key;
 use policy::TextCodec;
 use record::{PrincipleScore, Scores};
 
@@ -33,8 +33,8 @@ pub(super) fn score(arguments: &ScorePrinciplesArguments, screen: &Screen) -> Re
     let given = arguments.completions.as_deref();
     let plan = ScoringPlan::resolve(&arguments.scoring, principles, given)?;
     let device = machine::device(&arguments.machine);
-    let mut policy = Transformer::open(&plan.opened.source, &device)
-        .map_err(|error| InputError::refused(model, &error))?;
+    let policy = plan.opened.weights(&device, Key::new(0));
+    let mut policy = policy.map_err(|error| InputError::refused(model, &error))?;
     policy.set_end_tokens(plan.opened.tokenizer.end_tokens());
     introduce(&plan, model, screen);
     let mut bars = Bars::new(screen, plan.subjects.len());

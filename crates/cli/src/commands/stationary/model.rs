@@ -1,6 +1,6 @@
 //! Reference probabilities of given answers from a real model.
 
-use model::Transformer;
+use math::Key;
 use policy::{Batch, Row, Scorer, TextCodec};
 
 use super::said;
@@ -26,6 +26,7 @@ pub(super) fn reference(
         question.ok_or_else(|| said("--question is missing; expected it with --model"))?;
     let named = ModelArguments {
         model,
+        base: None,
         chat: arguments.chat,
         chat_template: None,
     };
@@ -51,8 +52,8 @@ pub(super) fn reference(
         temperature: 1.0,
     };
     let device = machine::device(&arguments.machine);
-    let policy = Transformer::open(&opened.source, &device)
-        .map_err(|error| InputError::refused(&named.model, &error))?;
+    let policy = opened.weights(&device, Key::new(0));
+    let policy = policy.map_err(|error| InputError::refused(&named.model, &error))?;
     let signals = policy
         .signals(&batch)
         .map_err(|error| InputError::refused(&named.model, &error))?;

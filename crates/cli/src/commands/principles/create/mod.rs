@@ -6,7 +6,7 @@ mod report;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use model::Transformer;
+use math::Key;
 use policy::TextCodec;
 use principle::draft::{Candidate, Pair, Passed, Statement, candidates, statements};
 use principle::{Constitution, Principle};
@@ -168,8 +168,8 @@ fn scored(
     let scoring = scoring(arguments, model);
     let plan = ScoringPlan::resolve(&scoring, principles, None)?;
     let device = machine::device(&arguments.machine);
-    let mut policy = Transformer::open(&plan.opened.source, &device)
-        .map_err(|error| InputError::refused(model, &error))?;
+    let policy = plan.opened.weights(&device, Key::new(0));
+    let mut policy = policy.map_err(|error| InputError::refused(model, &error))?;
     policy.set_end_tokens(plan.opened.tokenizer.end_tokens());
     introduce(&plan, model, screen);
     let mut bars = Bars::new(screen, plan.subjects.len());
