@@ -21,7 +21,7 @@ pub(super) fn resolve(
     folder: Option<&Path>,
 ) -> Result<(), InputError> {
     for regex in &section.regex {
-        RegexGrader::new(&regex.name, &regex.pattern).map_err(refused)?;
+        RegexGrader::new(&regex.name, &regex.pattern).map_err(|error| refused(&error))?;
     }
     for command in &mut section.command {
         // A recipe in the working directory has an empty folder.
@@ -82,11 +82,13 @@ pub(crate) fn graders(
         weighted(Box::new(AnswerGrader::new(format.clone())), section.answer),
     ];
     for regex in &section.regex {
-        let grader = RegexGrader::new(&regex.name, &regex.pattern).map_err(refused)?;
+        let grader =
+            RegexGrader::new(&regex.name, &regex.pattern).map_err(|error| refused(&error))?;
         graders.push(weighted(Box::new(grader), regex.weight));
     }
     for command in &section.command {
-        let grader = CommandGrader::start(&command.name, settings(command)).map_err(refused)?;
+        let grader = CommandGrader::start(&command.name, settings(command))
+            .map_err(|error| refused(&error))?;
         graders.push(weighted(Box::new(grader), command.weight));
     }
     Ok(graders)
@@ -104,6 +106,6 @@ fn settings(section: &CommandSection) -> Command {
     }
 }
 
-fn refused(error: GraderError) -> InputError {
-    InputError::refused(format!("grader {}", error.name), &error)
+fn refused(error: &GraderError) -> InputError {
+    InputError::refused(format!("grader {}", error.name), error)
 }

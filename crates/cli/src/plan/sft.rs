@@ -10,7 +10,7 @@ use super::{duplicates, fit, principles, settings};
 use crate::data::{self, Exemplar, Form, Place, Source, find};
 use crate::error::InputError;
 use crate::machine::{self, Opened};
-use crate::recipe::{RecipeText, SftRecipe};
+use crate::recipe::{Duplicates, RecipeText, SftRecipe};
 
 /// A supervised run that can start.
 #[derive(Debug)]
@@ -91,15 +91,7 @@ impl SftPlan {
             ));
         }
         let mut examples = fitting.rows;
-        let repeated = duplicates::mark(examples.iter().map(|e| (&e.prefix, &e.tokens_t)));
-        let count = repeated.iter().filter(|&&is_repeated| is_repeated).count();
-        notes.extend(
-            recipe
-                .data
-                .duplicates
-                .note(count, "examples repeat another"),
-        );
-        recipe.data.duplicates.apply(&mut examples, &repeated);
+        notes.extend(settle(&mut examples, recipe.data.duplicates));
         let key = "run.per_device_train_batch_size";
         fit::enough(key, recipe.run.per_device_train_batch_size, &examples)?;
         let settings = run_settings(&mut recipe, examples.len());
@@ -114,6 +106,14 @@ impl SftPlan {
             notes,
         })
     }
+}
+
+/// Does with examples that repeat another what the recipe says, and tells of them.
+fn settle(examples: &mut Vec<Example>, policy: Duplicates) -> Option<String> {
+    let repeated = duplicates::mark(examples.iter().map(|e| (&e.prefix, &e.tokens_t)));
+    let count = repeated.iter().filter(|&&is_repeated| is_repeated).count();
+    policy.apply(examples, &repeated);
+    policy.note(count, "examples repeat another")
 }
 
 /// A row as token ids, the end token last.

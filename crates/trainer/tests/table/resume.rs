@@ -83,7 +83,7 @@ fn settings(num_iterations: usize, micro_batch_tokens: usize) -> Settings {
 fn graders() -> Vec<WeightedGrader> {
     let mut graders = format_grader();
     graders.extend(grader(|text| {
-        let is_graded = !text.ends_with("b");
+        let is_graded = !text.ends_with('b');
         Some(if is_graded { 0.5 } else { f64::NAN })
     }));
     graders
