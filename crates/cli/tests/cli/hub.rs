@@ -133,7 +133,8 @@ impl Served {
         let to = to.parse().map_or(content.len(), |last: usize| last + 1);
         let part = &content[from..to];
         let headers = format!(
-            "ETag: \"{name}-tag\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Range: bytes {from}-{}/{}\r\n",
+            "ETag: \"{name}-tag\"\r\nX-Repo-Commit: {COMMIT}\r\n\
+             Content-Range: bytes {from}-{}/{}\r\n",
             to - 1,
             content.len()
         );
