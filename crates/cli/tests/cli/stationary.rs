@@ -260,7 +260,7 @@ const REFUSED: &[(&str, &str)] = &[
         "expected beta=LOW..HIGH",
     ),
     (
-        "--rewards 1,0 --reference .5,.5 --group 2 --sweep b=1..2",
+        "--rewards 1,0 --reference .5,.5 --beta 1 --group 2 --sweep b=1..2",
         "expected beta=LOW..HIGH",
     ),
     (

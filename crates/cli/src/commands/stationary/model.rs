@@ -4,6 +4,7 @@ use math::Key;
 use policy::{Batch, Row, Scorer, TextCodec};
 
 use super::said;
+use super::show::probability;
 use crate::arguments::{ModelArguments, StationaryArguments};
 use crate::data::Conversation;
 use crate::error::{Failure, InputError};
@@ -60,9 +61,9 @@ pub(super) fn reference(
     let sums: Vec<f64> = signals.logprobs_nt.iter().map(|t| math::sum(t)).collect();
     let all = math::log_sum_exp(&sums).exp();
     screen.line(screen.dim(&format!(
-        "reference: {} gives these answers {} of its probability; the rest is left out",
+        "reference: {} gives these answers a probability of {} in all; the rest is left out",
         named.model,
-        crate::terminal::percent(Some(all))
+        probability(all)
     )));
     Ok(math::softmax(&sums))
 }
