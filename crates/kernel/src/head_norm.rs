@@ -8,7 +8,8 @@ use std::ops::Range;
 use crate::matrix::{Matrix, Mode};
 use crate::rms::{self, Norm};
 
-/// `y = x · inverse_rms · (offset + weight)` for every head of the column range; the other columns of `y`
+/// `y = x · inverse_rms · (offset + weight)` for every head of the column range; the other columns
+/// of `y`
 /// stay as they are. `inverse_rms` is `[n, heads]`, heads being the range cut by the weight's
 /// width.
 pub fn forward(

@@ -31,7 +31,8 @@ impl Norm {
     }
 }
 
-/// `y = x · inverse_rms · (offset + weight)` for every run of the weight's width in the column range.
+/// `y = x · inverse_rms · (offset + weight)` for every run of the weight's width in the column
+/// range.
 pub(crate) fn forward(
     x: &Matrix,
     columns: &Range<usize>,

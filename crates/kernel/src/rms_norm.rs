@@ -7,7 +7,8 @@
 use crate::matrix::{Matrix, Mode};
 use crate::rms::{self, Norm};
 
-/// `y = x · inverse_rms · (offset + weight)` with `inverse_rms[n] = 1 / √(mean(x[n, :]²) + epsilon)`.
+/// `y = x · inverse_rms · (offset + weight)` with `inverse_rms[n] = 1 / √(mean(x[n, :]²) +
+/// epsilon)`.
 pub fn forward(
     x_nd: &Matrix,
     weight_1d: &Matrix,

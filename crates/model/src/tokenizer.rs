@@ -49,7 +49,8 @@ impl ChatTokenizer {
     /// none, such as [`PLAIN_TEMPLATE`].
     ///
     /// # Errors
-    /// Where a file is missing, not valid or of a kind that is not read; where the tokenizer has ids
+    /// Where a file is missing, not valid or of a kind that is not read; where the tokenizer has
+    /// ids
     /// without an embedding; where there is no template; and where nothing says how a completion
     /// ends.
     pub fn open(

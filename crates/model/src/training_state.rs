@@ -142,7 +142,8 @@ impl Transformer {
         Ok(())
     }
 
-    /// PEFT's name and shape of every matrix of the adapters, in the order in which they are trained.
+    /// PEFT's name and shape of every matrix of the adapters, in the order in which they are
+    /// trained.
     fn adapter_names(&self) -> Vec<(String, [usize; 2])> {
         let (modules, rank) = (modules(&self.config), self.parameters.rank());
         let named = |adapter: &Adapter| {

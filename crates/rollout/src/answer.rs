@@ -7,8 +7,8 @@
 /// MATH, Hendrycks et al., arXiv 2103.03874). Where both are numbers they are compared exactly as
 /// such: decimal numbers and fractions (`1/2`, `\frac{1}{2}`, `0.5`), whatever their sign of
 /// currency (`$`, `€`, `£`), dollars of mathematics, thousands separators, leading and trailing
-/// zeros and closing full stop. A per cent sign is left out, as lm-eval leaves it out for MATH: 50 %
-/// is 50, not 0.5. A unit (`18 apples`) makes a text of a number. Otherwise they are compared as
+/// zeros and closing full stop. A per cent sign is left out, as lm-eval leaves it out for MATH: 50
+/// % is 50, not 0.5. A unit (`18 apples`) makes a text of a number. Otherwise they are compared as
 /// text, case and all, without the white space at the ends.
 pub fn same_answer(given: &str, expected: &str) -> bool {
     let [given, expected] = [given, expected].map(final_part);

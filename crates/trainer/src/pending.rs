@@ -82,10 +82,10 @@ fn from_grade(record: GradeRecord) -> Result<Grade, String> {
 
 fn from_record(drawn: DrawnRecord, graders: usize) -> Result<Completion, String> {
     let tokens = drawn.completion_ids.len();
-    for (name, found, expected) in [
-        ("log-probabilities", drawn.logprobs.len(), tokens),
-        ("entropies", drawn.entropies.len(), tokens),
-        ("grades", drawn.grades.len(), graders),
+    for (found, expected, name) in [
+        (drawn.logprobs.len(), tokens, "log-probabilities"),
+        (drawn.entropies.len(), tokens, "entropies"),
+        (drawn.grades.len(), graders, "grades"),
     ] {
         if found != expected {
             return Err(format!(

@@ -1,6 +1,7 @@
 //! The forward pass of a small Llama, slow and plain, in `f64`.
 //!
-//! It shares nothing with the engine: no packing (each row is computed with a prefix of its own), no
+//! It shares nothing with the engine: no packing (each row is computed with a prefix of its own),
+//! no
 //! fused matrices, no chunks, no cache. Axes: `n` tokens of a sequence, `d` width, `h` width of a
 //! head, `f` width inside the MLP, `v` vocabulary.
 

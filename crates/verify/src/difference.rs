@@ -1,9 +1,11 @@
 //! Gradients against differences of the loss through the whole model.
 //!
-//! Along a direction `d` the slope of the loss is `g·d`. It is compared with a five-point difference
-//! quotient, whose error is of fourth order in the step. One direction is the gradient itself, which
-//! shows a wrong size or sign best; the others are random and weigh every parameter alike, so that a
-//! missing part of the gradient shows by its share of the norm.
+//! Along a direction `d` the slope of the loss is `g·d`. It is compared with a five-point
+//! difference
+//! quotient, whose error is of fourth order in the step. One direction is the gradient itself,
+//! which
+//! shows a wrong size or sign best; the others are random and weigh every parameter alike, so that
+//! a missing part of the gradient shows by its share of the norm.
 
 use math::Key;
 

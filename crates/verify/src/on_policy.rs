@@ -20,7 +20,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Finding>, VerifyError> {
         .map(|s| s.tokens_t.len())
         .max();
     let sampled = format!(
-        "nats, largest of {} tokens (longest completion {}); mean {mean:.1e}; f32, and 1 % of a clip of 0.1",
+        "nats, largest of {} tokens (longest completion {}); mean {mean:.1e}; f32, and 1 % of a \
+         clip of 0.1",
         differences.len(),
         longest.unwrap_or(0)
     );

@@ -18,8 +18,11 @@ const MARGIN: usize = 13;
 /// Where the folder is no run, or has not the step.
 pub(crate) fn explain(arguments: &ExplainArguments, screen: &Screen) -> Result<(), Failure> {
     let (plan, steps) = record(arguments).map_err(|error| refused(arguments, &error))?;
-    let sentences = ::report::explain(&plan, &steps, arguments.step)
-        .map_err(|error| refused(arguments, &error))?;
+    let sentences = ::report::explain(&plan, &steps, arguments.step).map_err(|error| {
+        let context = arguments.run.display().to_string();
+        let reason = error.to_string();
+        InputError::Refused { context, reason }
+    })?;
     if arguments.json {
         for Sentence {
             topic,

@@ -46,7 +46,8 @@ impl Format {
     }
 }
 
-/// The files of a split, in the order of their names: the file itself, or of a folder those in it or
+/// The files of a split, in the order of their names: the file itself, or of a folder those in it
+/// or
 /// in its `data` that are named for the split (`train.jsonl`, `train-00000-of-00002.parquet`), or
 /// all in a folder named for it (`train/0000.parquet`).
 ///

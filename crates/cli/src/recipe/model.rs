@@ -9,8 +9,8 @@ use crate::range::{OutOfRange, require};
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelSection {
     /// A Hugging Face folder (`config.json`, `tokenizer.json`, safetensors), `org/name` or
-    /// `org/name@revision` of the hub, or `nano`, the model in the binary; or an adapter's folder in
-    /// PEFT's layout, which is then trained on. Required.
+    /// `org/name@revision` of the hub, or `nano`, the model in the binary; or an adapter's folder
+    /// in PEFT's layout, which is then trained on. Required.
     pub(crate) path: String,
     /// Where `path` is an adapter: the model that it stands beside. By default the one that its
     /// `adapter_config.json` names.

@@ -95,8 +95,8 @@ const WRONG_NUMBERS: &[(&str, &str)] = &[
     ),
     (
         "[rewards]\nformat = 0",
-        "rewards.format is 0 and rewards.answer too; expected at least one reward with a \
-             weight above 0",
+        "rewards.format is 0 and every other reward too; expected at least one reward with a \
+             weight",
     ),
     (
         "[format]\npreset = 'think'\nanswer_tag = 'a'",
@@ -227,6 +227,10 @@ fn every_recipe_of_the_repository_reads() {
             continue;
         }
         let source = RecipeText::open(&path).expect("readable");
+        // A study is a file of its own kind, which `train --study` reads.
+        if source.name.starts_with("study") {
+            continue;
+        }
         let result = if source.name.ends_with("sft") {
             read::<SftRecipe>(&source, &[]).map(|recipe| recipe.check())
         } else {

@@ -153,7 +153,8 @@ fn a_reward_function_of_trl_is_served_by_the_shim() {
     let own = "\ndef short(prompts, completions, completion_list, **kwargs):\n    \
                print('talks too much')\n    \
                assert all(p[-1]['role'] == 'user' for p in prompts)\n    \
-               return [float(len(c[0]['content']) < n) for c, n in zip(completions, completion_list)]\n";
+               both = zip(completions, completion_list)\n    \
+               return [float(len(c[0]['content']) < n) for c, n in both]\n";
     fs::write(folder.join("own.py"), own).expect("the test's own folder");
     let rows = json!({"prompt": "1 + 1?", "topic": "e", "completion_list": 1000}).to_string();
     fs::write(folder.join("q.jsonl"), format!("{rows}\n")).expect("the test's own folder");
@@ -221,7 +222,8 @@ fn every_mistake_in_rewards_is_one_line() {
         ),
         (
             command("program=['no-such-grader']"),
-            "rewards.command.program is `no-such-grader`, which does not exist; looked for the PATH",
+            "rewards.command.program is `no-such-grader`, which does not exist; looked for the \
+             PATH",
         ),
         (
             command("program=['./judge']"),

@@ -67,8 +67,8 @@ fn policy_gradient(course: &Course, grpo: f64, grad_norm: f64) -> Sentence {
     }
     let text = format!(
         "GRPO's value is {value} {}, and need not fall: with one update a rollout the ratio is 1, \
-         so the value is minus the mean advantage over tokens, near 0 whatever the rewards; its gradient is \
-         not 0 ({} in the signals).",
+         so the value is minus the mean advantage over tokens, near 0 whatever the rewards; its \
+         gradient is not 0 ({} in the signals).",
         course.span(),
         number(norm)
     );
@@ -92,7 +92,8 @@ fn supervised(course: &Course, loss: f64) -> Vec<Sentence> {
             number(before.exp())
         ),
         None => format!(
-            "The loss is the mean negative log-probability of a completion's token: {} nats {span}.",
+            "The loss is the mean negative log-probability of a completion's token: {} nats \
+             {span}.",
             number(loss)
         ),
     };

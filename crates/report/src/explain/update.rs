@@ -25,8 +25,8 @@ fn ratios(course: &Course) -> Option<Sentence> {
             percent(high)
         ),
         (false, false) => format!(
-            "The clip held no ratio {span}, as it must be with one update a rollout: epsilon has no \
-             effect."
+            "The clip held no ratio {span}, as it must be with one update a rollout: epsilon \
+             has no effect."
         ),
         (false, true) => format!(
             "The clip held no ratio {span} in {iterations} updates a rollout: the policy moves \

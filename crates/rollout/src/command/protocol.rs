@@ -18,9 +18,9 @@ pub(super) fn question(id: u64, batch_size: usize, item: &Item) -> String {
     if !question.history.is_empty() {
         let turns = question.history.iter();
         let turns = turns.map(|turn| (turn.role.name(), turn.content.as_str()));
-        let turns = turns.chain([("user", question.text.as_str())]);
         let message = |(role, content)| json!({"role": role, "content": content});
-        object["messages"] = turns.map(message).collect();
+        let asked = json!({"role": "user", "content": question.text});
+        object["messages"] = turns.map(message).chain([asked]).collect();
     }
     format!("{object}\n")
 }

@@ -32,8 +32,8 @@ in it that can stand alone as a principle for an assistant. For each rule give t
 line, the rule as one sentence close to the policy's words, and one or two negatives: the same \
 sentence with as few words changed as possible so that it demands the opposite, skips the \
 procedure or settles for fewer sources, within 20 % of the rule's length. Answer with a JSON array \
-alone, of objects {\"line\": 12, \"positive\": \"…\", \"negatives\": [\"…\"]}; an empty array where \
-there is no rule.";
+alone, of objects {\"line\": 12, \"positive\": \"…\", \"negatives\": [\"…\"]}; an empty array \
+where there is no rule.";
 
 /// A server and the model to ask there.
 pub(super) struct Endpoint {
