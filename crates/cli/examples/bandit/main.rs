@@ -224,17 +224,16 @@ impl<F: FnMut(&str) -> f64> Grader for ByText<F> {
 }
 
 fn markdown(points: &[Point]) -> String {
-    let mut text = "| setting | predicted | trained | 95 % interval | distance / error | derived \
-                    error / measured | groups × steps |\n|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for point in points {
+    let head = "| setting | predicted | trained | 95 % interval | distance / error | derived \
+                    error / measured | groups × steps |\n|---|---|---|---|---|---|---|\n";
+    let row = |point: &Point| {
         let error = (point.trained.high - point.trained.value) / STUDENT;
         let off = (point.trained.value - point.predicted) / error;
         let derived = point.derived_error.map_or_else(
             || "–".to_owned(),
             |derived| format!("{:.2}", derived / error),
         );
-        text += &format!(
+        format!(
             "| {} | {:.4} | {:.4} | {:.4} – {:.4} | {off:+.1} | {derived} | {} × {} |\n",
             point.setting,
             point.predicted,
@@ -243,7 +242,7 @@ fn markdown(points: &[Point]) -> String {
             point.trained.high,
             point.plan.groups,
             point.plan.steps[1],
-        );
-    }
-    text
+        )
+    };
+    head.to_owned() + &points.iter().map(row).collect::<String>()
 }
