@@ -68,10 +68,8 @@ pub(crate) fn plant(out: &Path, only: &str, said: &mut dyn FnMut(&str)) -> Resul
             String::new()
         };
         said(&format!("{}: {name} {figure:.1e}{others}", fault.name));
-        table += &format!(
-            "| {} | `{name}`{others} | {figure:.1e} | {tolerance:.0e} |\n",
-            fault.name
-        );
+        let found = format!("`{name}`{others} | {figure:.1e} | {tolerance:.0e}");
+        table.extend(["| ", fault.name, " | ", &found, " |\n"]);
     }
     if missed.is_empty() {
         return Ok(table);

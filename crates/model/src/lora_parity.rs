@@ -220,7 +220,10 @@ fn frozen_weights_have_neither_gradient_nor_moments() {
     assert_eq!(model.trainable_parameters(), adapters);
     train(&mut model, 1);
     let gradient = model.gathered();
-    let frozen = gradient.layers.iter().flat_map(|layer| layer.projections());
+    let frozen = gradient
+        .layers
+        .iter()
+        .flat_map(|layer| layer.projections().into_iter());
     let rows = frozen.map(|projection| projection.weight_io.rows());
     assert_eq!(
         rows.sum::<usize>() + gradient.embedding_dv.rows() + gradient.head().rows(),

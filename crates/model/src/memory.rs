@@ -235,8 +235,14 @@ mod tests {
     #[test]
     fn a_rollout_and_a_backward_pass_are_not_held_at_once() {
         let config = config();
-        let bytes =
-            |tokens, completions| config.training_bytes(&workload(tokens, completions), FULL);
+        // Long enough that a rollout outweighs what the head's backward holds at least.
+        let bytes = |tokens, completions| {
+            let workload = Workload {
+                max_completion_length: 1 << 12,
+                ..workload(tokens, completions)
+            };
+            config.training_bytes(&workload, FULL)
+        };
         let (rollout, pass) = (bytes(0, 400) - bytes(0, 0), bytes(9000, 0) - bytes(0, 0));
         assert!(bytes(9000, 400) - bytes(0, 0) < rollout + pass);
     }

@@ -180,13 +180,11 @@ fn a_reward_function_of_trl_is_served_by_the_shim() {
     }
 }
 
-#[test]
-fn every_mistake_in_rewards_is_one_line() {
-    let folder = place("rewards");
-    fs::write(folder.join("file"), "").expect("the test's own folder");
+/// Rewards that are mistaken, and what is said of each.
+fn mistaken_rewards() -> Vec<(String, &'static str)> {
     let command = |rest: &str| format!("rewards.command=[{{name='a', {rest}}}]");
     let regex = |rest: &str| format!("rewards.regex=[{{{rest}}}]");
-    for (assignment, expected) in [
+    vec![
         (
             command("program=[]"),
             "rewards.command.program is empty; expected a program",
@@ -247,7 +245,14 @@ fn every_mistake_in_rewards_is_one_line() {
             "\"format\"; expected letters",
         ),
         (regex("name='a'"), "missing field `pattern`"),
-    ] {
+    ]
+}
+
+#[test]
+fn every_mistake_in_rewards_is_one_line() {
+    let folder = place("rewards");
+    fs::write(folder.join("file"), "").expect("the test's own folder");
+    for (assignment, expected) in mistaken_rewards() {
         let found = refusal(&folder, &["train", "--set", &assignment]);
         assert!(found.contains(expected), "{assignment}: {found}");
         let dry = refusal(&folder, &["train", "--dry-run", "--set", &assignment]);
