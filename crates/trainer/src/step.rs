@@ -101,11 +101,14 @@ impl<'a> Training<'a> {
         let contradicts = |reason| TrainError::Position { step, reason };
         let is_pending = !self.is_due(step);
         if position.pending_rollout.is_some() != is_pending {
-            let expected = if is_pending { "one" } else { "none" };
+            let [found, expected] = if is_pending {
+                ["no", "one"]
+            } else {
+                ["a", "none"]
+            };
             let iterations = self.settings.num_iterations;
             return Err(contradicts(format!(
-                "expected {expected} pending rollout with num_iterations = {iterations}, found the \
-                 opposite"
+                "{found} pending rollout, expected {expected} with num_iterations = {iterations}"
             )));
         }
         if let Some(records) = position.pending_rollout {
