@@ -24,9 +24,6 @@ pub const TINY: DecoderShape = DecoderShape {
 const SIGNALS: f64 = 1e-5;
 /// Of the gradient's norm: rounding of the gradient in `f32`; the differences are good to 1e-8.
 const GRADIENT: f64 = 1e-4;
-/// The same for terms whose gradient is made of differences from the reference, which are a
-/// hundredth of the numbers that were rounded.
-const GRADIENT_OF_DRIFT: f64 = 1e-3;
 
 pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Finding>, VerifyError> {
     let start = bench.tiny.policy.parameters();
@@ -47,11 +44,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<Vec<Finding>, VerifyError> {
     let errors = errors(&moved, &gradients, &mut values)?;
     let finding = |(parts, error): (Parts, f64)| {
         let detail = "relative to the gradient's norm; differences of values in f64";
-        let tolerance = match parts {
-            Parts::Kl | Parts::Transport => GRADIENT_OF_DRIFT,
-            Parts::All | Parts::Grpo | Parts::Sami => GRADIENT,
-        };
-        Finding::new(parts.name(), error, tolerance, detail)
+        Finding::new(parts.name(), error, GRADIENT, detail)
     };
     found.extend(Parts::EACH.into_iter().zip(errors).map(finding));
     Ok(found)
