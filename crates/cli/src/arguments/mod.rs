@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use generate::GenerateArguments;
 pub(crate) use model::{DeviceChoice, MachineArguments, ModelArguments};
-pub(crate) use models::{InspectArguments, ModelsArguments, ModelsCommand};
+pub(crate) use models::{InspectArguments, MergeArguments, ModelsArguments, ModelsCommand};
 pub(crate) use principles::{
     CreatePrinciplesArguments, PrinciplesArguments, PrinciplesCommand, ScorePrinciplesArguments,
     ScoringArguments, SelectPrinciplesArguments,
@@ -78,6 +78,7 @@ impl Command {
             },
             Self::Models(arguments) => match &mut arguments.command {
                 ModelsCommand::Inspect(arguments) => Some(("MODEL", &mut arguments.model)),
+                ModelsCommand::Merge(arguments) => Some(("ADAPTER", &mut arguments.adapter)),
             },
             Self::Stationary(arguments) => {
                 let model = arguments.model.as_mut();
@@ -98,6 +99,7 @@ impl Command {
             Self::Principles(arguments) => arguments.command.is_plain(),
             Self::Models(arguments) => match &arguments.command {
                 ModelsCommand::Inspect(arguments) => arguments.machine.plain,
+                ModelsCommand::Merge(arguments) => arguments.machine.plain,
             },
             Self::Stationary(arguments) => arguments.machine.plain,
         }

@@ -1,8 +1,11 @@
 //! Arguments of `enigma models`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::MachineArguments;
+use crate::recipe::CheckpointDtype;
 
 /// `enigma models`.
 #[derive(Debug, Args)]
@@ -17,6 +20,27 @@ pub(crate) struct ModelsArguments {
 pub(crate) enum ModelsCommand {
     /// Say what a model is, what memory it takes to train, and what of it is not supported
     Inspect(InspectArguments),
+    /// Write the model that an adapter and its base are together
+    Merge(MergeArguments),
+}
+
+/// `enigma models merge`.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArguments {
+    /// The adapter's folder, in PEFT's layout
+    pub(crate) adapter: String,
+    /// The model that it stands beside, if not the one it names
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) base: Option<String>,
+    /// The model's folder, which must not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How the weights are stored
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) dtype: CheckpointDtype,
+    /// The machine.
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
 }
 
 /// `enigma models inspect`.

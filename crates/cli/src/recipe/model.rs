@@ -1,5 +1,6 @@
 //! `[model]` and `[format]`: what is trained, and the shape its completions are to have.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::range::{OutOfRange, require};
@@ -47,7 +48,7 @@ impl ModelSection {
 }
 
 /// Number format of stored weights, by PyTorch's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum CheckpointDtype {
     /// Exact.

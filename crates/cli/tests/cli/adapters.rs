@@ -14,7 +14,7 @@ const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/nano/model
 fn train(folder: &Path, out: &str, arguments: &[&str]) -> PathBuf {
     let rate = ["--set=optimizer.learning_rate=0.1", "--out", out];
     success(folder, &[&["train"][..], &SHORT, &rate, arguments].concat());
-    folder.join(out).join("checkpoints/step-000001")
+    folder.join(out).join("checkpoint-1")
 }
 
 fn config(folder: &Path) -> Value {
@@ -71,6 +71,19 @@ fn a_trained_adapter_is_a_folder_of_pefts_layout_that_every_command_opens() {
     let (base, adapted) = (scores(&folder, &["nano"]), scores(&folder, &[&path]));
     assert_ne!(base, adapted, "the adapter does nothing");
     assert_eq!(scores(&folder, &[&path, "--base", BASE]), adapted);
+    success(&folder, &["models", "merge", &path, "--out", "whole/model"]);
+    let merged = scores(&folder, &["whole/model"]);
+    let pairs = merged.iter().zip(&adapted);
+    let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(difference < 1e-4, "merged: {difference}");
+    let twice = refusal(
+        &folder,
+        &["models", "merge", "whole/model", "--out", "again"],
+    );
+    assert!(
+        twice.starts_with("ADAPTER is a model of whole weights"),
+        "{twice}"
+    );
     // Trained on: the same rank beside the same base, without a section that says so.
     let model = format!("--set=model.path={path}");
     let second = train(&folder, "second", &[&model]);

@@ -1,7 +1,8 @@
-//! `enigma models`: what can be said of a model before it is trained.
+//! `enigma models`: what a model is before it is trained, and adapters made part of one.
 
 mod describe;
 mod inspect;
+mod merge;
 
 use crate::arguments::{ModelsArguments, ModelsCommand};
 use crate::error::Failure;
@@ -14,5 +15,6 @@ use crate::terminal::Screen;
 pub(crate) fn models(arguments: &ModelsArguments, screen: &Screen) -> Result<(), Failure> {
     match &arguments.command {
         ModelsCommand::Inspect(arguments) => inspect::inspect(arguments, screen),
+        ModelsCommand::Merge(arguments) => merge::merge(arguments),
     }
 }
