@@ -4,9 +4,8 @@
 //! model; `cargo xtask nano-follows [--model nano]` tells how far a model follows its principles.
 //! `cargo xtask arms --out DIR [--seeds 3]` compares the four arms of the objective on the
 //! built-in run. `cargo xtask plant [--out DIR] [--only WORD]` plants faults in copies of the
-//! sources
-//! and sees whether `enigma verify` catches them. The tidy tests beside this binary hold the rules
-//! of the house; `cargo test -p xtask` runs them.
+//! sources and sees whether `enigma verify` catches them. The tidy tests beside this binary hold
+//! the rules of the house; `cargo test -p xtask` runs them.
 
 mod arms;
 mod nano;
