@@ -42,12 +42,14 @@ def main():
     parser.add_argument("--enigma", default="target/release/enigma")
     args = parser.parse_args()
     failed = []
+    # No text ends within the three tokens up to which this one turns by its short factors.
+    tested = {name: model for name, model in FAMILIES.items() if name != "phi3_long"}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         words = ["a tiny text", "more of it, and then the end", "what is this? a test."]
         rows = [{"prompt": word[:5], "completion": word[5:]} for word in words]
         (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
-        for name, (family, config) in FAMILIES.items():
+        for name, (family, config) in tested.items():
             model = folder / name
             family(config).float().save_pretrained(model)
             letters().save_pretrained(model)
@@ -58,13 +60,13 @@ def main():
                 "[run]\nmax_steps = 3\nper_device_train_batch_size = 3\n")
             command = [args.enigma, "sft", str(folder / f"{name}.toml"), "--json",
                        "--out", str(folder / f"{name}-run")]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             checkpoint = json.loads(done.stdout)["checkpoint"]
             compare = [sys.executable, str(HERE / "transformers_checkpoint.py"), checkpoint,
                        "--enigma", args.enigma]
             if subprocess.run(compare).returncode:
                 failed.append(name)
-    print(f"{len(FAMILIES)} models, different: {', '.join(failed) or 'none'}")
+    print(f"{len(tested)} models, different: {', '.join(failed) or 'none'}")
     sys.exit(bool(failed))
 
 
