@@ -118,6 +118,7 @@ fn failed(line: &str) -> Option<(String, f64, f64)> {
 /// Makes the copy equal to the checkout; files that are equal already keep their times, so that
 /// cargo builds again only what differs.
 fn refresh(copy: &Path) -> io::Result<()> {
+    fs::create_dir_all(copy)?;
     for name in NEEDED {
         sync(Path::new(name), &copy.join(name))?;
     }
