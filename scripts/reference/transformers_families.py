@@ -60,7 +60,9 @@ def main():
                 "[run]\nmax_steps = 3\nper_device_train_batch_size = 3\n")
             command = [args.enigma, "sft", str(folder / f"{name}.toml"), "--json",
                        "--out", str(folder / f"{name}-run")]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(done.stderr)
             checkpoint = json.loads(done.stdout)["checkpoint"]
             compare = [sys.executable, str(HERE / "transformers_checkpoint.py"), checkpoint,
                        "--enigma", args.enigma]
