@@ -96,11 +96,18 @@ def arrays():
     return logprobs, logprobs - drift, reference, mask, advantages
 
 
+def importance():
+    """What TRL gives tokens that another engine drew, truncated at its default."""
+    generator = torch.Generator().manual_seed(12)
+    drift = torch.randn((len(LENGTHS), max(LENGTHS)), generator=generator)
+    return drift.exp().clamp(max=3.0)
+
+
 def ragged(tensor):
     return [row[:length].tolist() for row, length in zip(tensor, LENGTHS)]
 
 
-def loss(loss_type, level, beta):
+def loss(loss_type, level, beta, corrected):
     logprobs, old, reference, mask, advantages = arrays()
     leaf = logprobs.clone().requires_grad_()
     trainer = bare_trainer(
@@ -108,6 +115,8 @@ def loss(loss_type, level, beta):
         importance_sampling_level=level,
         beta=beta,
         steps_per_generation=UPDATES,
+        use_vllm=corrected,
+        vllm_importance_sampling_correction=corrected,
     )
     scored = (leaf, torch.zeros_like(leaf), None)
     trainer._get_per_token_logps_and_entropies = lambda *_, **__: scored
@@ -120,6 +129,7 @@ def loss(loss_type, level, beta):
         old_per_token_logps=old,
         ref_per_token_logps=reference,
         num_items_in_batch=torch.tensor(ROLLOUT_TOKENS),
+        importance_sampling_ratio=importance(),
     )
     value = trainer._compute_loss(trainer.model, inputs)
     value.backward()
@@ -129,6 +139,7 @@ def loss(loss_type, level, beta):
         loss_type=loss_type,
         importance_sampling_level=level,
         beta=beta,
+        corrected=corrected,
         value=value.item(),
         gradient_nt=ragged(leaf.grad),
         metrics={name: metrics[name][0] for name in names if name in metrics},
@@ -159,10 +170,11 @@ def main():
     logprobs, old, reference, _, given = arrays()
     groups = [[0.3, 0.9, 0.5, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, None, 1.0, 0.25]]
     losses = [
-        loss(loss_type, level, beta)
+        loss(loss_type, level, beta, corrected)
         for loss_type in ["grpo", "bnpo", "dr_grpo", "dapo"]
         for level in ["token", "sequence"]
         for beta in [0.0, 0.04]
+        for corrected in [False, True]
     ]
     fixture = dict(
         source="scripts/reference/trl_grpo.py, trl 1.16.0, torch 2.13.0",
@@ -173,6 +185,7 @@ def main():
         logprobs_nt=ragged(logprobs),
         old_logprobs_nt=ragged(old),
         reference_logprobs_nt=ragged(reference),
+        importance_nt=ragged(importance()),
         advantages_n=given.tolist(),
         losses=losses,
         advantages=[advantages(scale, groups) for scale in ["group", "batch", "none"]],

@@ -11,6 +11,8 @@
 //! of every other output whether it adds or overwrites. Misuse (a shape that does not fit) is a
 //! bug of the caller and asserts.
 //!
+//! Everything is `f32`, but for [`bf16`], which sampling may use.
+//!
 //! On the CPU, results do not depend on the number of threads: work is cut into parts that never
 //! share a sum. Start at [`Device`] and [`Matrix`], then read [`linear`].
 
@@ -27,6 +29,7 @@ mod tile;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod bf16;
 pub mod dropout;
 pub mod embedding;
 pub mod glu;

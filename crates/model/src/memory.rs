@@ -4,7 +4,7 @@
 //! at one moment or another, what a rollout, a pass of the reference or the head's backward needs.
 
 use crate::Config;
-use crate::generation::{LOGITS_MAX, PREFILL_TOKENS_MAX, WAVE_CACHE_VALUES_MAX, WAVE_ROWS_MAX};
+use crate::generation::{CACHE_VALUES_MAX, LOGITS_MAX, PREFILL_TOKENS_MAX, ROWS_MAX};
 use crate::lora::{LoraOptions, Module};
 
 /// What a run computes at once.
@@ -127,12 +127,12 @@ impl Config {
         streams + norms + self.fused_columns() + raw + self.query_columns() + self.query_heads
     }
 
-    /// Keys and values of a wave of completions, beside them the prefill or one step's logits.
+    /// Keys and values of what is drawn at once, beside them the prefill or one step's logits.
     fn rollout_values(&self, workload: &Workload) -> usize {
-        let rows = workload.completions.min(WAVE_ROWS_MAX);
+        let rows = workload.completions.min(ROWS_MAX);
         let slots = workload.prompt_tokens + rows * workload.max_completion_length;
         let columns = 2 * self.key_value_heads * self.head_size;
-        let caches = (self.layers * slots * columns).min(WAVE_CACHE_VALUES_MAX);
+        let caches = (self.layers * slots * columns).min(CACHE_VALUES_MAX);
         let logits = (rows * self.vocabulary).min(LOGITS_MAX.max(self.vocabulary));
         let read = workload.prompt_tokens.min(PREFILL_TOKENS_MAX);
         let prefill = read * (self.layer_values() + self.pass_values());
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_and_logits_stop_growing_at_the_limits_of_a_wave() {
+    fn caches_and_logits_stop_growing_at_the_limits_of_a_batch() {
         let config = config();
         let bytes = |completions| {
             config.sampling_bytes(&Workload {
@@ -228,7 +228,7 @@ mod tests {
                 ..workload(0, completions)
             })
         };
-        let largest = 4 * (WAVE_CACHE_VALUES_MAX + WAVE_ROWS_MAX * config.vocabulary);
+        let largest = 4 * (CACHE_VALUES_MAX + ROWS_MAX * config.vocabulary);
         assert_eq!(bytes(1 << 20) - bytes(0), largest);
     }
 

@@ -3,12 +3,12 @@
 use kernel::{Device, Matrix, head, pool, rows};
 use policy::{Batch, Policy, PolicyError, Scorer, Signals, UpdateReport};
 
-use crate::Config;
 use crate::decoder::{
     Activations, Decoder, Gradients, Packing, Parameters, Scratch, Selection, Trace,
 };
 use crate::lora::Lora;
 use crate::optimizer::{Optimizer, OptimizerOptions};
+use crate::{Config, Dtype};
 
 /// A transformer with its weights, and what training it needs.
 ///
@@ -20,6 +20,8 @@ pub struct Transformer {
     pub(crate) parameters: Parameters,
     reference: Option<Reference>,
     pub(crate) lora: Option<Lora>,
+    /// In which type completions are drawn.
+    pub(crate) sampling_dtype: Dtype,
     optimizer_options: OptimizerOptions,
     pub(crate) training: Option<Training>,
 }
@@ -69,6 +71,7 @@ impl Transformer {
             parameters,
             reference: None,
             lora: None,
+            sampling_dtype: Dtype::F32,
             optimizer_options: OptimizerOptions::default(),
             training: None,
         }
@@ -116,6 +119,12 @@ impl Transformer {
         self.training = None;
     }
 
+    /// Draws completions with weights and their inputs rounded to this type; sums, attention and
+    /// everything but drawing stay `f32`. Each call of the sampler makes a rounded copy first.
+    pub fn set_sampling_dtype(&mut self, dtype: Dtype) {
+        self.sampling_dtype = dtype;
+    }
+
     /// Ends completions at these ids: those of the codec, whose first is the one a warm start
     /// teaches. By default they are the configuration's alone, which may miss the turn's end.
     pub fn set_end_tokens(&mut self, tokens: &[u32]) {
@@ -160,7 +169,9 @@ impl Transformer {
         self.check_batch(&batch)?;
         let packing = Packing::new(&batch, |prompt| self.config.first_position(prompt));
         let trace = self.run(&self.parameters, Selection::Trained, &packing);
-        let logits = self.decoder.logits(&self.parameters, &trace.hidden_nd);
+        let mut logits = self.device().zeros(tokens.len(), self.config.vocabulary);
+        let hidden = &trace.hidden_nd;
+        self.decoder.logits(&self.parameters, hidden, &mut logits);
         Ok(logits.to_vec())
     }
 
@@ -267,7 +278,7 @@ impl Decoder {
         };
         let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
         self.forward(
-            parameters,
+            parameters.weights(),
             tokens_n,
             positions_n,
             trace,

@@ -33,6 +33,9 @@ pub struct Graded {
     pub advantage: f64,
     /// For each token of the row, its log-probability under the policy that sampled it, in nats.
     pub old_logprobs_t: Vec<f64>,
+    /// For each token, by how much its loss counts for having been drawn with other
+    /// log-probabilities than `old_logprobs_t`; none: once.
+    pub importance_t: Option<Vec<f64>>,
 }
 
 /// One completion of a prompt for each constitution, each scored under every constitution.

@@ -18,6 +18,9 @@ pub enum RatioLevel {
 /// The gradient is exact, also at the level of sequences. On the bounds of the clip themselves it
 /// is that of the unclipped side, as in PyTorch.
 ///
+/// Where tokens were drawn with other log-probabilities than the old ones, the loss of each is
+/// multiplied by its importance, which carries no gradient.
+///
 /// Metrics: the share of tokens (of rows, at the level of sequences) whose gradient the clip
 /// removes, as `clip_ratio/low_mean`, `clip_ratio/high_mean` and `clip_ratio/region_mean`, their
 /// sum.
@@ -60,8 +63,10 @@ impl Term for Grpo {
                 RatioLevel::Token => 1.0,
                 RatioLevel::Sequence => 1.0 / log_ratios_t.len() as f64,
             };
-            for (gradient, log_ratio) in gradient_t.iter_mut().zip(log_ratios_t) {
+            let tokens = gradient_t.iter_mut().zip(log_ratios_t);
+            for ((gradient, log_ratio), importance) in tokens.zip(self.importance_t(graded)) {
                 let surrogate = self.surrogate(log_ratio.exp(), graded.advantage);
+                let weight = weight * importance;
                 loss.value += weight * surrogate.value;
                 // A shared ratio moves by 1/|o| for each token and acts on all |o| of them.
                 *gradient += weight * surrogate.slope;
@@ -97,6 +102,16 @@ impl Grpo {
         match self.level {
             RatioLevel::Token => differences_t,
             RatioLevel::Sequence => vec![math::mean(&differences_t); differences_t.len()],
+        }
+    }
+
+    /// By how much each token counts; tokens that share a ratio share the mean.
+    fn importance_t(&self, graded: &Graded) -> Vec<f64> {
+        let tokens = graded.old_logprobs_t.len();
+        match (&graded.importance_t, self.level) {
+            (None, _) => vec![1.0; tokens],
+            (Some(importance_t), RatioLevel::Token) => importance_t.clone(),
+            (Some(importance_t), RatioLevel::Sequence) => vec![math::mean(importance_t); tokens],
         }
     }
 
@@ -194,6 +209,7 @@ mod tests {
             row: 0,
             advantage,
             old_logprobs_t: vec![-2.0; drift_t.len()],
+            importance_t: None,
         };
         let evidence = Evidence {
             batch: &batch,

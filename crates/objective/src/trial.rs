@@ -135,6 +135,7 @@ impl Trial {
             row,
             advantage,
             old_logprobs_t,
+            importance_t: None,
         });
     }
 }

@@ -20,6 +20,7 @@ struct Fixture {
     logprobs_nt: Vec<Vec<f64>>,
     old_logprobs_nt: Vec<Vec<f64>>,
     reference_logprobs_nt: Vec<Vec<f64>>,
+    importance_nt: Vec<Vec<f64>>,
     advantages_n: Vec<f64>,
     losses: Vec<LossCase>,
     advantages: Vec<AdvantageCase>,
@@ -30,6 +31,7 @@ struct LossCase {
     loss_type: String,
     importance_sampling_level: String,
     beta: f64,
+    corrected: bool,
     value: f64,
     gradient_nt: Vec<Vec<f64>>,
     metrics: BTreeMap<String, f64>,
@@ -66,13 +68,15 @@ fn batch(logprobs_nt: &[Vec<f64>]) -> Batch {
     }
 }
 
-/// Every row with its advantage and the log-probabilities of its sampling.
-fn graded(fixture: &Fixture) -> Vec<Graded> {
+/// Every row with its advantage, the log-probabilities of its sampling and, where they are
+/// corrected for, its weights.
+fn graded(fixture: &Fixture, corrected: bool) -> Vec<Graded> {
     let rows = fixture.old_logprobs_nt.iter().zip(&fixture.advantages_n);
     let graded = |(row, (old_logprobs_t, &advantage)): (usize, (&Vec<f64>, &f64))| Graded {
         row,
         advantage,
         old_logprobs_t: old_logprobs_t.clone(),
+        importance_t: corrected.then(|| fixture.importance_nt[row].clone()),
     };
     rows.enumerate().map(graded).collect()
 }
@@ -110,21 +114,26 @@ fn terms(fixture: &Fixture, case: &LossCase) -> Vec<Weighted> {
 fn losses_gradients_and_metrics_equal_those_of_trl() {
     let fixture = fixture();
     let now = signals(&fixture.logprobs_nt);
-    let evidence = Evidence {
-        batch: &batch(&fixture.logprobs_nt),
-        graded: graded(&fixture),
+    let (batch, reference) = (
+        batch(&fixture.logprobs_nt),
+        signals(&fixture.reference_logprobs_nt),
+    );
+    let evidence = |corrected| Evidence {
+        batch: &batch,
+        graded: graded(&fixture, corrected),
         contrasts: Vec::new(),
         cloud: Vec::new(),
-        reference: Some(&signals(&fixture.reference_logprobs_nt)),
+        reference: Some(&reference),
         active_tokens: fixture.active_tokens,
     };
     assert_eq!(
         fixture.losses.len(),
-        16,
-        "four aggregations, two levels, two betas"
+        32,
+        "four aggregations, two levels, two betas, corrected or not"
     );
     for case in &fixture.losses {
         let name = format!("{} {}", case.loss_type, case.importance_sampling_level);
+        let evidence = evidence(case.corrected);
         let found = total(&terms(&fixture, case), 0, &evidence, &now).unwrap();
         let error = (found.value - case.value).abs();
         assert!(

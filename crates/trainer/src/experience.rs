@@ -76,6 +76,7 @@ pub(crate) struct Experience {
     cloud: Vec<usize>,
     /// Of the rows that terms compare with it; empty for the others.
     reference: Option<Signals>,
+    importance_sampling_clip_max: Option<f64>,
     /// Questions without a gated completion under every constitution, where contrasts are needed.
     pub(crate) incomplete: Option<usize>,
 }
@@ -104,6 +105,7 @@ impl Experience {
                 row,
                 advantage,
                 old_logprobs_t: sample.logprobs_t.clone(),
+                importance_t: None,
             })
         };
         let graded = places_n.iter().enumerate().filter_map(graded).collect();
@@ -135,16 +137,24 @@ impl Experience {
             contrasts,
             cloud,
             reference,
+            importance_sampling_clip_max: settings.importance_sampling_clip_max,
             incomplete,
         })
     }
 
-    /// What the terms are told.
-    pub(crate) fn evidence(&self) -> Evidence<'_> {
+    /// What the terms are told, given the signals of the policy that is to be updated.
+    pub(crate) fn evidence(&self, signals: &Signals) -> Evidence<'_> {
+        let graded = self.graded.iter();
+        let graded = match self.importance_sampling_clip_max {
+            None => graded.cloned().collect(),
+            Some(max) => graded
+                .map(|graded| corrected(graded, signals, max))
+                .collect(),
+        };
         let tokens = self.graded.iter().map(|graded| graded.old_logprobs_t.len());
         Evidence {
             batch: &self.batch,
-            graded: self.graded.clone(),
+            graded,
             contrasts: self.contrasts.clone(),
             cloud: self.cloud.clone(),
             reference: self.reference.as_ref(),
@@ -152,15 +162,59 @@ impl Experience {
         }
     }
 
-    /// `|now − sampled|` of each log-probability of the graded completions, in nats.
+    /// `now − sampled` of each log-probability of the graded completions, in nats.
     pub(crate) fn logprob_differences(&self, signals: &Signals) -> Vec<f64> {
         let differences = |graded: &Graded| {
             let now_t = signals.logprobs_nt[graded.row].iter();
             let pairs = now_t.zip(&graded.old_logprobs_t);
             pairs
-                .map(|(now, sampled)| (now - sampled).abs())
+                .map(|(now, sampled)| now - sampled)
                 .collect::<Vec<_>>()
         };
         self.graded.iter().flat_map(differences).collect()
+    }
+}
+
+/// A completion whose old log-probabilities are those of training, before its only update, and
+/// whose tokens count by how much likelier training finds them than sampling did, at most `max`.
+///
+/// # Source
+/// Truncated importance sampling: Ionides (2008), for language models Yao et al., "Your Efficient
+/// RL Framework Secretly Brings You Off-Policy RL Training" (2025); TRL's `token_truncate`.
+fn corrected(graded: &Graded, signals: &Signals, max: f64) -> Graded {
+    let now_t = &signals.logprobs_nt[graded.row];
+    let pairs = now_t.iter().zip(&graded.old_logprobs_t);
+    let importance_t = pairs.map(|(now, sampled)| (now - sampled).exp().min(max));
+    Graded {
+        importance_t: Some(importance_t.collect()),
+        old_logprobs_t: now_t.clone(),
+        ..*graded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_count_by_how_much_likelier_training_finds_them_up_to_the_bound() {
+        let graded = Graded {
+            row: 1,
+            advantage: 0.5,
+            old_logprobs_t: vec![-2.0, -1.0, -3.0],
+            importance_t: None,
+        };
+        let now_t = vec![-2.5, -1.0, -1.0];
+        let signals = Signals {
+            logprobs_nt: vec![vec![0.0], now_t.clone()],
+            points_nd: vec![Vec::new(); 2],
+        };
+        let found = corrected(&graded, &signals, 3.0);
+        assert_eq!(found.importance_t, Some(vec![(-0.5_f64).exp(), 1.0, 3.0]));
+        assert_eq!(
+            found.old_logprobs_t, now_t,
+            "the ratio before the update is 1"
+        );
+        assert_eq!((found.row, found.advantage), (1, 0.5));
     }
 }

@@ -24,15 +24,30 @@ pub(crate) fn update_metrics(update: &Update) -> Vec<(String, f64)> {
 }
 
 /// How far scoring is from sampling before any update, in nats.
-pub(crate) fn difference_metrics(differences: &[f64]) -> Vec<(String, f64)> {
-    let largest = differences.iter().copied().fold(f64::NAN, f64::max);
-    named(&[
-        (
-            "sampling/sampling_logp_difference/mean",
-            math::mean(differences),
-        ),
-        ("sampling/sampling_logp_difference/max", largest),
-    ])
+pub(crate) fn difference_metrics(
+    differences: &[f64],
+    importance_sampling_clip_max: Option<f64>,
+) -> Vec<(String, f64)> {
+    let sizes: Vec<f64> = differences.iter().map(|nats| nats.abs()).collect();
+    let most = |numbers: &[f64]| numbers.iter().copied().fold(f64::NAN, f64::max);
+    let mut metrics = named(&[
+        ("sampling/sampling_logp_difference/mean", math::mean(&sizes)),
+        ("sampling/sampling_logp_difference/max", most(&sizes)),
+    ]);
+    if let Some(max) = importance_sampling_clip_max {
+        let ratio = |nats: &f64| nats.exp().min(max);
+        let ratios: Vec<f64> = differences.iter().map(ratio).collect();
+        let least = ratios.iter().copied().fold(f64::NAN, f64::min);
+        metrics.extend(named(&[
+            ("sampling/importance_sampling_ratio/min", least),
+            (
+                "sampling/importance_sampling_ratio/mean",
+                math::mean(&ratios),
+            ),
+            ("sampling/importance_sampling_ratio/max", most(&ratios)),
+        ]));
+    }
+    metrics
 }
 
 /// Seconds of a step and of the rollout in it, and tokens a second; a step without a rollout of its

@@ -36,6 +36,10 @@ pub struct Settings {
     pub num_generations: usize,
     /// How completions are drawn; the temperature is positive.
     pub sampling: SamplingOptions,
+    /// Completions are drawn by other log-probabilities than are trained: each token's loss counts
+    /// by the ratio of the two, at most this (TRL's `vllm_importance_sampling_clip_max`). `None`:
+    /// sampling and training differ by rounding, and nothing is corrected.
+    pub importance_sampling_clip_max: Option<f64>,
     /// How rewards become advantages.
     pub advantages: objective::AdvantageOptions,
     /// The terms and their weights.
@@ -72,6 +76,12 @@ impl Settings {
             "num_iterations",
             self.num_iterations,
             "at least 1",
+        )?;
+        require(
+            self.importance_sampling_clip_max.is_none() || self.num_iterations == 1,
+            "num_iterations",
+            self.num_iterations,
+            "1 where completions are drawn in another precision than is trained",
         )?;
         require(
             self.objective.sami_weight <= 0.0 || !task.principles.is_empty(),

@@ -48,7 +48,7 @@ struct Current {
 pub(crate) struct Update {
     pub(crate) loss: f64,
     pub(crate) terms: Vec<TermReport>,
-    /// How far log-probabilities are from the sampled ones, in nats.
+    /// Log-probabilities less the sampled ones, in nats.
     pub(crate) differences: Vec<f64>,
     pub(crate) grad_norm: f64,
     pub(crate) learning_rate: f64,
@@ -182,7 +182,10 @@ impl<'a> Training<'a> {
         let mut metrics = update_metrics(&update);
         metrics.extend(current.statistics.iter().cloned());
         if is_fresh {
-            metrics.extend(difference_metrics(&update.differences));
+            metrics.extend(difference_metrics(
+                &update.differences,
+                self.settings.importance_sampling_clip_max,
+            ));
         }
         metrics.push(("num_tokens".to_owned(), self.tokens as f64));
         let computed = current.experience.batch.computed_tokens();
@@ -292,7 +295,7 @@ impl<'a> Training<'a> {
         let settings = self.settings;
         let mut found = None;
         let differentiate = |signals: &Signals| {
-            let evidence = experience.evidence();
+            let evidence = experience.evidence(signals);
             let Total {
                 value,
                 gradient,

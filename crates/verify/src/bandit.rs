@@ -105,6 +105,7 @@ fn settings(beta: f64) -> Settings {
         lr_scheduler_type: Schedule::Linear,
         warmup_steps: 0,
         num_iterations: 1,
+        importance_sampling_clip_max: None,
         micro_batch_tokens: usize::MAX,
         save_steps: 0,
         log_completions_steps: 0,

@@ -241,6 +241,7 @@ impl<'a> Play<'a> {
             lr_scheduler_type: Schedule::Constant,
             warmup_steps: 0,
             num_iterations: 1,
+            importance_sampling_clip_max: None,
             micro_batch_tokens,
             save_steps: 0,
             log_completions_steps: 0,

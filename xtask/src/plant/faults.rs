@@ -68,7 +68,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
     },
     Fault {
         name: "stale cache of keys and values",
-        file: "crates/model/src/generation.rs",
+        file: "crates/model/src/generation/batch.rs",
         right: "            attention::append(&heads, qkv_nc, &mut caches[layer], &at);",
         wrong: "if layer > 0 { attention::append(&heads, qkv_nc, &mut caches[layer], &at); }",
         check: "on-policy/sampled",
@@ -103,7 +103,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
     },
     Fault {
         name: "positions of decoding off by one",
-        file: "crates/model/src/generation.rs",
+        file: "crates/model/src/generation/batch.rs",
         right: "(first(row) + row.shared.len() + read(row)) as u32;",
         wrong: "(first(row) + row.shared.len() + read(row) + 1) as u32;",
         check: "on-policy/sampled",

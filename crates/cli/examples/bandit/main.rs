@@ -179,6 +179,7 @@ fn settings(plan: Plan) -> Settings {
         lr_scheduler_type: Schedule::Constant,
         warmup_steps: 0,
         num_iterations: 1,
+        importance_sampling_clip_max: None,
         micro_batch_tokens: usize::MAX,
         save_steps: 0,
         log_completions_steps: 0,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::MachineArguments;
-use crate::recipe::CheckpointDtype;
+use crate::recipe::FloatType;
 
 /// `enigma models`.
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub(crate) struct MergeArguments {
     pub(crate) out: PathBuf,
     /// How the weights are stored
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) dtype: CheckpointDtype,
+    pub(crate) dtype: FloatType,
     /// The machine.
     #[command(flatten)]
     pub(crate) machine: MachineArguments,

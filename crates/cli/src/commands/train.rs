@@ -56,6 +56,7 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
     let device = machine::device(&arguments.run.machine);
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
     policy.keep_reference();
+    policy.set_sampling_dtype(plan::dtype(plan.recipe.sampling.dtype));
     run::take_up(&mut policy, resumed.as_ref())?;
     let mut graders = graders(&plan.recipe.rewards, &plan.task.format)?;
     let resumed_from = resumed.as_ref().map(Resumed::step);

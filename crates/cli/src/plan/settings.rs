@@ -9,8 +9,8 @@ use transport::Epsilon;
 
 use crate::error::InputError;
 use crate::recipe::{
-    CheckpointDtype, FormatSection, ImportanceSamplingLevel, LossType, OptimizerSection,
-    SamplingSection, ScaleRewards, Scheduler, TrainRecipe, TransportSection,
+    FloatType, FormatSection, ImportanceSamplingLevel, LossType, OptimizerSection, SamplingSection,
+    ScaleRewards, Scheduler, TrainRecipe, TransportSection,
 };
 
 /// How completions are drawn.
@@ -21,6 +21,12 @@ pub(super) fn sampling(section: &SamplingSection) -> SamplingOptions {
         top_p: Some(section.top_p).filter(|&p| p < 1.0),
         max_completion_length: section.max_completion_length,
     }
+}
+
+/// The bound on the correction for drawing in another type than is trained; none in the same.
+pub(super) fn importance_sampling_clip_max(section: &SamplingSection) -> Option<f64> {
+    let is_other = section.dtype != FloatType::Float32;
+    is_other.then_some(section.importance_sampling_clip_max)
 }
 
 /// How rewards become advantages; deviation and epsilon are TRL's.
@@ -117,9 +123,9 @@ pub(super) fn schedule(scheduler: Scheduler) -> Schedule {
 }
 
 /// How a checkpoint's weights are stored.
-pub(crate) fn dtype(dtype: CheckpointDtype) -> Dtype {
+pub(crate) fn dtype(dtype: FloatType) -> Dtype {
     match dtype {
-        CheckpointDtype::Float32 => Dtype::F32,
-        CheckpointDtype::Bfloat16 => Dtype::Bf16,
+        FloatType::Float32 => Dtype::F32,
+        FloatType::Bfloat16 => Dtype::Bf16,
     }
 }

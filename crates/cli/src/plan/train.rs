@@ -117,6 +117,7 @@ fn run_settings(recipe: &TrainRecipe) -> Settings {
         questions_per_step: run.questions_per_step,
         num_generations: sampling.num_generations,
         sampling: settings::sampling(sampling),
+        importance_sampling_clip_max: settings::importance_sampling_clip_max(sampling),
         advantages: settings::advantages(grpo.scale_rewards),
         objective: settings::objective(recipe),
         learning_rate: optimizer.learning_rate,

@@ -18,7 +18,7 @@ mod train;
 
 pub(crate) use keys::Sections;
 pub(crate) use lora::LoraSection;
-pub(crate) use model::{CheckpointDtype, FormatPreset, FormatSection, ModelSection};
+pub(crate) use model::{FloatType, FormatPreset, FormatSection, ModelSection};
 pub(crate) use optimizer::{OptimizerSection, Scheduler};
 pub(crate) use read::{RecipeError, RecipeText, read};
 pub(crate) use rewards::{CommandSection, RewardSection};

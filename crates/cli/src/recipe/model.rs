@@ -31,7 +31,7 @@ pub(crate) struct ModelSection {
     /// How the checkpoint's weights are stored. Computation is in float32 whatever this says.
     /// Default `float32`: no rounding between a run and what is opened elsewhere.
     #[serde(default)]
-    pub(crate) checkpoint_dtype: CheckpointDtype,
+    pub(crate) checkpoint_dtype: FloatType,
 }
 
 impl ModelSection {
@@ -47,11 +47,11 @@ impl ModelSection {
     }
 }
 
-/// Number format of stored weights, by PyTorch's names.
+/// A format of numbers, by PyTorch's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum CheckpointDtype {
-    /// Exact.
+pub(crate) enum FloatType {
+    /// That of training.
     #[default]
     Float32,
     /// Half the size, 8 bits of mantissa.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::FloatType;
 use crate::range::{OutOfRange, not_negative, positive, require, some, temperature};
 
 /// `[sampling]`: how completions are drawn.
@@ -20,6 +21,12 @@ pub(crate) struct SamplingSection {
     /// Draw from the smallest set of likeliest tokens that holds this probability; 1, the default,
     /// is off (TRL).
     pub(crate) top_p: f64,
+    /// Weights and inputs of the products that draw completions: `float32` (default) or `bfloat16`,
+    /// faster; training stays in `float32`, and token losses count by the truncated ratio of the
+    /// two likelihoods.
+    pub(crate) dtype: FloatType,
+    /// That ratio is truncated at this. Default 3 (TRL's `vllm_importance_sampling_clip_max`).
+    pub(crate) importance_sampling_clip_max: f64,
 }
 
 /// `[grpo]`.
@@ -112,6 +119,8 @@ impl Default for SamplingSection {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
+            dtype: FloatType::Float32,
+            importance_sampling_clip_max: 3.0,
         }
     }
 }
@@ -161,7 +170,10 @@ impl SamplingSection {
         some("sampling.max_completion_length", self.max_completion_length)?;
         temperature("sampling.temperature", self.temperature)?;
         let holds = self.top_p > 0.0 && self.top_p <= 1.0;
-        require(holds, "sampling.top_p", self.top_p, "above 0, at most 1")
+        require(holds, "sampling.top_p", self.top_p, "above 0, at most 1")?;
+        let max = self.importance_sampling_clip_max;
+        let name = "sampling.importance_sampling_clip_max";
+        require(max >= 1.0, name, max, "1 or more")
     }
 }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Sections, fields};
 use super::{
-    FormatSection, GrpoSection, LoraSection, ModelSection, OptimizerSection, RewardSection,
-    SamiSection, SamplingSection, SaveOptions, TransportSection, save,
+    FloatType, FormatSection, GrpoSection, LoraSection, ModelSection, OptimizerSection,
+    RewardSection, SamiSection, SamplingSection, SaveOptions, TransportSection, save,
 };
 use crate::range::{OutOfRange, require, some};
 
@@ -268,6 +268,12 @@ impl TrainRecipe {
         self.rewards.check()?;
         self.sampling.check()?;
         self.grpo.check()?;
+        require(
+            self.grpo.num_iterations == 1 || self.sampling.dtype == FloatType::Float32,
+            "sampling.dtype",
+            "bfloat16",
+            "float32 where grpo.num_iterations is above 1",
+        )?;
         self.sami.check()?;
         self.transport.check()?;
         if let Some(lora) = &self.lora {

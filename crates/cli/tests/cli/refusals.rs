@@ -80,6 +80,11 @@ const VALUES: &[(&str, &str)] = &[
         "sampling.top_p is 0; expected above 0, at most 1",
     ),
     (
+        "sampling.importance_sampling_clip_max=0.5",
+        "sampling.importance_sampling_clip_max is 0.5; expected 1 or more",
+    ),
+    ("sampling.dtype=float16", "expected `float32` or `bfloat16`"),
+    (
         "optimizer.learning_rate=0",
         "optimizer.learning_rate is 0; expected a number above 0",
     ),

@@ -11,11 +11,13 @@ mod names;
 mod packing;
 mod parameters;
 mod projection;
+mod rounded;
 
 use kernel::attention::{Heads, Rule};
 use kernel::glu::Gate;
-use kernel::{Device, Matrix, Mode, Norm, embedding, linear, rms_norm, rope, scale, softcap};
+use kernel::{Device, Matrix, Mode, Norm, bf16, embedding, linear, rms_norm, rope, scale, softcap};
 
+use self::parameters::Layer;
 use crate::Config;
 use crate::config::{LayerKind, Rotation};
 
@@ -26,6 +28,7 @@ pub(crate) use names::{Part, Place, Tensor, tensors};
 pub(crate) use packing::Packing;
 pub(crate) use parameters::Parameters;
 pub(crate) use projection::Projection;
+pub(crate) use rounded::Rounded;
 
 /// The parts of a decoder that no training changes.
 #[derive(Debug)]
@@ -38,6 +41,14 @@ pub(crate) struct Decoder {
     gate: Gate,
     embedding_scale: Option<f32>,
     rotations: Vec<rope::Table>,
+}
+
+/// What a pass through all layers reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weights<'a> {
+    pub(crate) embedding_dv: &'a Matrix,
+    pub(crate) layers: &'a [Layer],
+    pub(crate) norm_1d: &'a Matrix,
 }
 
 /// How a layer attends.
@@ -93,14 +104,31 @@ impl Decoder {
     }
 
     /// The logits of hidden states, `[rows, vocabulary]`.
-    pub(crate) fn logits(&self, parameters: &Parameters, hidden_rd: &Matrix) -> Matrix {
-        let weight = parameters.head();
-        let mut logits_rv = hidden_rd.device().zeros(hidden_rd.rows(), weight.columns());
-        linear::forward(hidden_rd, weight, None, &mut logits_rv, Mode::Write);
+    pub(crate) fn logits(
+        &self,
+        parameters: &Parameters,
+        hidden_rd: &Matrix,
+        logits_rv: &mut Matrix,
+    ) {
+        linear::forward(hidden_rd, parameters.head(), None, logits_rv, Mode::Write);
+        self.cap(logits_rv);
+    }
+
+    /// The logits of hidden states by the rounded head.
+    pub(crate) fn rounded_logits(
+        &self,
+        rounded: &Rounded,
+        hidden_rd: &Matrix,
+        logits_rv: &mut Matrix,
+    ) {
+        bf16::forward(hidden_rd, &rounded.head, None, logits_rv, Mode::Write);
+        self.cap(logits_rv);
+    }
+
+    fn cap(&self, logits_rv: &mut Matrix) {
         if let Some(cap) = self.logit_softcap {
-            softcap::apply(&mut logits_rv, cap);
+            softcap::apply(logits_rv, cap);
         }
-        logits_rv
     }
 
     /// A trace of this many layers; one layer is enough where no backward pass follows.
@@ -122,7 +150,7 @@ impl Decoder {
     /// With a trace of one layer, each layer overwrites the one before it.
     pub(crate) fn forward(
         &self,
-        parameters: &Parameters,
+        weights: Weights,
         tokens_n: &[u32],
         positions_n: &[u32],
         trace: &mut Trace,
@@ -134,12 +162,12 @@ impl Decoder {
         trace.inverse_rms_n1.resize_rows(rows);
         trace.hidden_nd.resize_rows(rows);
         scratch.resize(rows);
-        embedding::forward(&parameters.embedding_dv, tokens_n, &mut trace.output_nd);
+        embedding::forward(weights.embedding_dv, tokens_n, &mut trace.output_nd);
         if let Some(by) = self.embedding_scale {
             scale::by(&mut trace.output_nd, by);
         }
         let kept = trace.layers.len();
-        for (index, layer) in parameters.layers.iter().enumerate() {
+        for (index, layer) in weights.layers.iter().enumerate() {
             let saved = &mut trace.layers[index % kept];
             saved.resize(rows);
             let mut attend = |saved: &mut Activations| attend(index, saved);
@@ -154,7 +182,7 @@ impl Decoder {
         }
         rms_norm::forward(
             &trace.output_nd,
-            &parameters.norm_1d,
+            weights.norm_1d,
             self.norm,
             &mut trace.hidden_nd,
             &mut trace.inverse_rms_n1,

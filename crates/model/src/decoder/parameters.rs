@@ -2,6 +2,7 @@
 
 use kernel::{Device, Matrix, norm};
 
+use super::Weights;
 use super::adapter::Adapter;
 use super::names::{Part, Place};
 use super::projection::Projection;
@@ -105,6 +106,15 @@ impl Parameters {
                 .collect(),
             norm_1d: zeros(&self.norm_1d),
             head_dv: self.head_dv.as_ref().map(zeros),
+        }
+    }
+
+    /// What a pass through all layers reads.
+    pub(crate) fn weights(&self) -> Weights<'_> {
+        Weights {
+            embedding_dv: &self.embedding_dv,
+            layers: &self.layers,
+            norm_1d: &self.norm_1d,
         }
     }
 
@@ -232,6 +242,22 @@ impl Layer {
             Part::GateUp => &mut self.gate_up,
             Part::Down => &mut self.down,
             _ => panic!("{part:?} is no weight of a projection"),
+        }
+    }
+
+    /// A copy whose projections are rounded.
+    pub(super) fn rounded(&self) -> Self {
+        Self {
+            attention_norm_1d: self.attention_norm_1d.clone(),
+            qkv: self.qkv.rounded(),
+            query_norm_1h: self.query_norm_1h.clone(),
+            key_norm_1h: self.key_norm_1h.clone(),
+            output: self.output.rounded(),
+            attention_post_norm_1d: self.attention_post_norm_1d.clone(),
+            mlp_norm_1d: self.mlp_norm_1d.clone(),
+            mlp_post_norm_1d: self.mlp_post_norm_1d.clone(),
+            gate_up: self.gate_up.rounded(),
+            down: self.down.rounded(),
         }
     }
 

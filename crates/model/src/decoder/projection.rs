@@ -1,6 +1,6 @@
 //! A linear map of a layer: its weight, its bias, and the adapters beside it.
 
-use kernel::{Matrix, Mode, linear, low_rank};
+use kernel::{Matrix, Mode, bf16, linear, low_rank};
 
 use super::adapter::{Adapter, AdapterPass};
 
@@ -16,6 +16,8 @@ pub(crate) struct Projection {
     pub(crate) adapters: Vec<Adapter>,
     /// The adapters of the reference policy.
     pub(crate) reference: Vec<Adapter>,
+    /// Stands for the weight, which then has no rows, and for the adapters.
+    rounded: Option<bf16::Weight>,
 }
 
 impl Projection {
@@ -26,6 +28,7 @@ impl Projection {
             bias_1o,
             adapters: Vec::new(),
             reference: Vec::new(),
+            rounded: None,
         }
     }
 
@@ -37,7 +40,11 @@ impl Projection {
         mode: Mode,
         pass: &mut AdapterPass,
     ) {
-        linear::forward(x_ni, &self.weight_io, self.bias_1o.as_ref(), y_no, mode);
+        let bias = self.bias_1o.as_ref();
+        if let Some(rounded) = &self.rounded {
+            return bf16::forward(x_ni, rounded, bias, y_no, mode);
+        }
+        linear::forward(x_ni, &self.weight_io, bias, y_no, mode);
         pass.forward(self, x_ni, y_no);
     }
 
@@ -65,6 +72,22 @@ impl Projection {
         }
     }
 
+    /// The map with its adapters, rounded.
+    pub(super) fn rounded(&self) -> Self {
+        let rounded = if self.adapters.is_empty() {
+            bf16::Weight::new(&self.weight_io)
+        } else {
+            let mut merged = self.clone();
+            merged.merge();
+            bf16::Weight::new(&merged.weight_io)
+        };
+        let weight_io = self.weight_io.device().zeros(0, self.weight_io.columns());
+        Self {
+            rounded: Some(rounded),
+            ..Self::new(weight_io, self.bias_1o.clone())
+        }
+    }
+
     /// Zeros for the gradient of what is trained; a frozen weight has no rows there.
     pub(super) fn gradient(&self, zeros: &impl Fn(&Matrix) -> Matrix) -> Self {
         Self {
@@ -72,6 +95,7 @@ impl Projection {
             bias_1o: self.bias_1o.as_ref().map(zeros),
             adapters: self.adapters.iter().map(Adapter::zeros).collect(),
             reference: Vec::new(),
+            rounded: None,
         }
     }
 }

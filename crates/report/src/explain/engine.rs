@@ -11,7 +11,12 @@ pub(super) fn engine(course: &Course) -> Vec<Sentence> {
     let Some(largest) = course.largest("sampling/sampling_logp_difference/max") else {
         return Vec::new();
     };
-    let verdict = if largest > WORRYING {
+    let corrected = course
+        .largest("sampling/importance_sampling_ratio/max")
+        .is_some();
+    let verdict = if corrected {
+        "they were drawn in bfloat16, and each token's loss counts by the truncated ratio"
+    } else if largest > WORRYING {
         "more than rounding: the gradient is that of another policy than the one that sampled"
     } else {
         "rounding alone"

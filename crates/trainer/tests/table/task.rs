@@ -119,6 +119,7 @@ pub(crate) fn settings(beta: f64) -> Settings {
         lr_scheduler_type: Schedule::Constant,
         warmup_steps: 0,
         num_iterations: 1,
+        importance_sampling_clip_max: None,
         micro_batch_tokens: usize::MAX,
         save_steps: 0,
         log_completions_steps: 0,

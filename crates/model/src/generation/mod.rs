@@ -1,0 +1,53 @@
+//! Sampling with a cache of keys and values.
+//!
+//! Each prefix is computed once for all its completions, and its keys and values are kept until
+//! the last of them ends. A completion that ends leaves the batch at once, and the next one takes
+//! its place in the cache; nothing is padded.
+
+mod batch;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use policy::{PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions};
+
+use self::batch::{Decoding, Limits};
+use crate::decoder::Rounded;
+use crate::{Dtype, Transformer};
+
+/// Completions decoded together at most; beyond it a processor gains nothing.
+pub(crate) const ROWS_MAX: usize = 128;
+/// Cached values at most, over all layers together: 2 GiB of keys and values.
+pub(crate) const CACHE_VALUES_MAX: usize = 1 << 29;
+/// Logits held at once at most: 64 MiB.
+pub(crate) const LOGITS_MAX: usize = 1 << 24;
+/// Prefix tokens computed at once, so that long prompts do not hold their activations all
+/// together; a longer prefix is computed alone.
+pub(crate) const PREFILL_TOKENS_MAX: usize = 8192;
+
+impl Sampler for Transformer {
+    /// Ends at the model's end tokens.
+    fn sample(
+        &self,
+        requests: &[Request],
+        options: &SamplingOptions,
+        progress: &mut dyn FnMut(SampleProgress),
+    ) -> Result<Vec<Vec<Sample>>, PolicyError> {
+        for request in requests {
+            self.check_length(request.prefix.len(), options.max_completion_length)?;
+        }
+        let rounded = match self.sampling_dtype {
+            Dtype::F32 => None,
+            Dtype::Bf16 => Some(Rounded::new(&self.parameters)),
+        };
+        let limits = Limits::new(self, requests, options.max_completion_length);
+        let mut decoding = Decoding::new(self, rounded.as_ref(), requests, options, limits);
+        loop {
+            let goes_on = decoding.step()?;
+            progress(decoding.progress());
+            if !goes_on {
+                return Ok(decoding.into_samples());
+            }
+        }
+    }
+}

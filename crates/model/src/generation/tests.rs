@@ -1,0 +1,156 @@
+//! Sampling: what is drawn does not depend on what is drawn beside it, nor on where it lies.
+
+use math::Key;
+use policy::{Batch, Request, Row, Sample, Sampler, SamplingOptions, Scorer};
+
+use super::batch::{Decoding, Limits};
+use crate::decoder::Rounded;
+use crate::parity::{FAMILIES, largest_difference, open};
+use crate::{Dtype, Transformer};
+
+const OPTIONS: SamplingOptions = SamplingOptions {
+    temperature: 0.8,
+    top_k: None,
+    top_p: None,
+    max_completion_length: 20,
+};
+
+fn requests(vocabulary: usize) -> Vec<Request> {
+    let key = Key::new(4);
+    let token = |request: u64, at: u64| key.child(request).below(at, vocabulary) as u32;
+    let request = |(i, (length, count)): (u64, &(u64, usize))| Request {
+        prefix: (0..*length).map(|at| token(i, at)).collect(),
+        count: *count,
+        key: Key::new(i),
+    };
+    let shapes = [(9, 4), (3, 0), (14, 1), (1, 7), (6, 5)];
+    (0..).zip(&shapes).map(request).collect()
+}
+
+/// A model whose completions end at different lengths.
+fn ending() -> Transformer {
+    let (mut model, _) = open("llama");
+    let vocabulary = model.config().vocabulary as u32;
+    model.set_end_tokens(&(0..vocabulary / 8).collect::<Vec<_>>());
+    model
+}
+
+fn within(model: &Transformer, requests: &[Request], limits: Limits) -> Vec<Vec<Sample>> {
+    let mut decoding = Decoding::new(model, None, requests, &OPTIONS, limits);
+    while decoding.step().unwrap() {}
+    decoding.into_samples()
+}
+
+#[test]
+fn completions_do_not_depend_on_how_many_are_drawn_at_once() {
+    let model = ending();
+    let requests = requests(model.config().vocabulary);
+    let expected = model.sample(&requests, &OPTIONS, &mut |_| {}).unwrap();
+    let counts: Vec<usize> = expected.iter().map(Vec::len).collect();
+    assert_eq!(counts, [4, 0, 1, 7, 5]);
+    let lengths = |groups: &[Vec<Sample>]| -> Vec<usize> {
+        groups.iter().flatten().map(|s| s.tokens_t.len()).collect()
+    };
+    let ended = lengths(&expected).iter().filter(|n| **n < 20).count();
+    assert!(ended > 5, "{ended} of 17 end early");
+    // 34 slots hold the longest prefix and one completion.
+    for (rows, slots) in [(1, 34), (2, 54), (3, 61), (5, 110), (17, 40), (8, 400)] {
+        let found = within(&model, &requests, Limits { rows, slots });
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert_eq!(
+                found.tokens_t, expected.tokens_t,
+                "{rows} rows, {slots} slots"
+            );
+            assert_eq!(found.finish, expected.finish);
+            let expected_t = &expected.logprobs_t;
+            let off = largest_difference(found.logprobs_t.iter().copied(), expected_t);
+            assert!(off < 1e-5, "{rows} rows, {slots} slots: {off}");
+        }
+        assert_eq!(lengths(&found), lengths(&expected));
+    }
+}
+
+#[test]
+fn progress_counts_every_token_and_every_end_once() {
+    let model = ending();
+    let requests = requests(model.config().vocabulary);
+    let mut last = None;
+    let groups = model
+        .sample(&requests, &OPTIONS, &mut |at| last = Some(at))
+        .unwrap();
+    let tokens: usize = groups.iter().flatten().map(|s| s.tokens_t.len()).sum();
+    let last = last.unwrap();
+    assert_eq!((last.tokens, last.finished, last.total), (tokens, 17, 17));
+}
+
+#[test]
+fn rounded_weights_draw_from_nearly_the_same_distribution_in_every_family() {
+    for family in FAMILIES {
+        let (mut model, _) = open(family);
+        model.set_sampling_dtype(Dtype::Bf16);
+        let mut requests = requests(model.config().vocabulary);
+        let length = OPTIONS.max_completion_length;
+        requests.retain(|r| model.check_length(r.prefix.len(), length).is_ok());
+        let groups = model.sample(&requests, &OPTIONS, &mut |_| {}).unwrap();
+        let rows = groups.iter().enumerate().flat_map(|(prefix, group)| {
+            group.iter().map(move |sample| Row {
+                prefix,
+                tokens_t: sample.tokens_t.clone(),
+                reasoning: None,
+            })
+        });
+        let batch = Batch {
+            prefixes: requests.iter().map(|r| r.prefix.clone()).collect(),
+            rows: rows.collect(),
+            temperature: OPTIONS.temperature,
+        };
+        let scored = model.signals(&batch).unwrap().logprobs_nt;
+        let drawn = groups.iter().flatten().map(|sample| &sample.logprobs_t);
+        let pairs = drawn.flatten().zip(scored.iter().flatten());
+        let squares: Vec<f64> = pairs.map(|(a, b)| (a - b).powi(2)).collect();
+        let off = math::mean(&squares).sqrt();
+        assert!(off > 1e-4 && off < 0.05, "{family}: {off} nats");
+    }
+}
+
+#[test]
+fn adapters_are_part_of_the_rounded_weights() {
+    let (mut model, _) = open("llama");
+    let plain = Rounded::new(&model.parameters);
+    let options = crate::LoraOptions {
+        r: 2,
+        lora_alpha: 4.0,
+        lora_dropout: 0.0,
+        target_modules: crate::TargetModules::AllLinear,
+        use_rslora: false,
+    };
+    model.add_adapter(&options, Key::new(1)).unwrap();
+    for matrix in model.parameters.trained_mut() {
+        matrix.fill(0.05);
+    }
+    let requests = requests(model.config().vocabulary);
+    let limits = Limits::new(&model, &requests, OPTIONS.max_completion_length);
+    let drawn = |rounded: &Rounded| {
+        let mut decoding = Decoding::new(&model, Some(rounded), &requests, &OPTIONS, limits);
+        while decoding.step().unwrap() {}
+        decoding.into_samples()
+    };
+    let (without, with) = (drawn(&plain), drawn(&Rounded::new(&model.parameters)));
+    let first = &requests[0].prefix;
+    let adapted = |sample: &Sample| {
+        let row = Row {
+            prefix: 0,
+            tokens_t: sample.tokens_t.clone(),
+            reasoning: None,
+        };
+        let batch = Batch {
+            prefixes: vec![first.clone()],
+            rows: vec![row],
+            temperature: OPTIONS.temperature,
+        };
+        let scored = model.signals(&batch).unwrap();
+        largest_difference(sample.logprobs_t.iter().copied(), &scored.logprobs_nt[0])
+    };
+    assert!(adapted(&with[0][0]) < 0.05, "{}", adapted(&with[0][0]));
+    assert!(adapted(&without[0][0]) > 0.1, "{}", adapted(&without[0][0]));
+}
