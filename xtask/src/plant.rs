@@ -137,6 +137,17 @@ fn sync(from: &Path, to: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let stale = entry?.path();
+        let is_gone = stale
+            .file_name()
+            .is_some_and(|name| !from.join(name).exists());
+        if is_gone && stale.is_dir() {
+            fs::remove_dir_all(&stale)?;
+        } else if is_gone {
+            fs::remove_file(&stale)?;
+        }
+    }
     for entry in fs::read_dir(from)? {
         let name = entry?.file_name();
         sync(&from.join(&name), &to.join(&name))?;

@@ -18,6 +18,8 @@ pub struct Workload {
     pub max_completion_length: usize,
     /// Tokens of all prompts of one rollout.
     pub prompt_tokens: usize,
+    /// Whether the backward pass computes each layer again.
+    pub gradient_checkpointing: bool,
 }
 
 /// What a run trains.
@@ -61,7 +63,8 @@ impl Config {
                 (held, options.r * (self.adapted(options).len() + 1))
             }
         };
-        let kept = weights + self.rope_values() + tokens * (self.values_per_token() + adapted);
+        let kept =
+            weights + self.rope_values() + tokens * (self.values_per_token(workload) + adapted);
         let head = 2 * tokens * self.hidden_size + HEAD_VALUES.max(tokens * HEAD_COLUMNS_MIN);
         let scored = match trained {
             Trained::Full {
@@ -102,10 +105,15 @@ impl Config {
 
     /// Values that training keeps for each token: the trace, scratch, and the gradients in the
     /// activations that all layers share.
-    fn values_per_token(&self) -> usize {
+    fn values_per_token(&self, workload: &Workload) -> usize {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let gradients = 4 * hidden + 3 * inner + self.query_columns() + 2 * self.fused_columns();
-        self.layers * self.layer_values() + self.pass_values() + gradients
+        let layers = if workload.gradient_checkpointing {
+            self.layers * hidden + self.layer_values()
+        } else {
+            self.layers * self.layer_values()
+        };
+        layers + self.pass_values() + gradients
     }
 
     /// Values of a pass for each token beside those of layers: input and output of the last norm,
@@ -179,6 +187,7 @@ mod tests {
             completions,
             max_completion_length: 10,
             prompt_tokens: 0,
+            gradient_checkpointing: false,
         }
     }
 

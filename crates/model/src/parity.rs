@@ -320,3 +320,27 @@ fn sampled_logprobs_are_those_of_scoring_within_1e_5() {
         }
     }
 }
+
+#[test]
+fn layers_computed_again_give_the_same_gradient_to_the_bit() {
+    for family in FAMILIES {
+        let [kept, again] = [false, true].map(|gradient_checkpointing| {
+            let (mut model, _) = open(family);
+            model.set_gradient_checkpointing(gradient_checkpointing);
+            // The second pass finds the buffers of the first.
+            for _ in 0..2 {
+                let mut weights = model.forward(&mixed_batch()).unwrap();
+                for (i, value) in weights.logprobs_nt.iter_mut().flatten().enumerate() {
+                    *value = Key::new(3).normal(i as u64);
+                }
+                model.backward(&weights);
+            }
+            model
+        });
+        for tensor in tensors(&kept.config) {
+            let [kept, again] =
+                [&kept, &again].map(|model| crate::store::take(model.gathered(), &tensor));
+            assert_eq!(kept, again, "{family}, {}", tensor.name);
+        }
+    }
+}

@@ -105,6 +105,7 @@ fn planned_memory_is_near_the_measured_peak() {
         vec![false]
     };
     let workload = Workload {
+        gradient_checkpointing: false,
         computed_tokens: GROUPS * PROMPT_TOKENS + GROUPS * COMPLETIONS * COMPLETION_TOKENS,
         completions: GROUPS * COMPLETIONS,
         max_completion_length: COMPLETION_TOKENS,

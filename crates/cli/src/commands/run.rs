@@ -39,6 +39,7 @@ pub(super) fn learner(
         policy.add_adapter(fresh, key).map_err(refused)?;
     }
     policy.set_optimizer(plan::optimizer(optimizer));
+    policy.set_gradient_checkpointing(section.gradient_checkpointing);
     Ok(policy)
 }
 

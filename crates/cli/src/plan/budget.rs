@@ -68,6 +68,7 @@ impl Budget {
                     completions: completions_per_step.max(evaluation_completions),
                     max_completion_length: length,
                     prompt_tokens: longest_prompt * trained.max(evaluated),
+                    gradient_checkpointing: recipe.model.gradient_checkpointing,
                 },
                 match &opened.lora {
                     Some(lora) => Trained::Lora(lora),

@@ -32,6 +32,10 @@ pub(crate) struct ModelSection {
     /// Default `float32`: no rounding between a run and what is opened elsewhere.
     #[serde(default)]
     pub(crate) checkpoint_dtype: FloatType,
+    /// The backward pass computes each layer again instead of reading what the forward pass kept:
+    /// the same gradient for less memory and more time. Default false (TRL: true).
+    #[serde(default)]
+    pub(crate) gradient_checkpointing: bool,
 }
 
 impl ModelSection {

@@ -62,7 +62,10 @@ pub(crate) struct LayerFacts {
 /// What the backward pass through all layers needs.
 #[derive(Debug)]
 pub(crate) struct Trace {
+    /// Of every layer, or of the layer at work.
     pub(crate) layers: Vec<Activations>,
+    /// Inputs of the layers, where the backward pass computes each layer again.
+    inputs_nd: Vec<Matrix>,
     /// Input of the last norm.
     pub(crate) output_nd: Matrix,
     pub(crate) inverse_rms_n1: Matrix,
@@ -131,14 +134,37 @@ impl Decoder {
         }
     }
 
-    /// A trace of this many layers; one layer is enough where no backward pass follows.
-    pub(crate) fn trace(&self, parameters: &Parameters, layers: usize) -> Trace {
+    /// A trace that no backward pass follows.
+    pub(crate) fn trace(&self, parameters: &Parameters) -> Trace {
+        self.trace_of(parameters, 1, 0)
+    }
+
+    /// A trace for a backward pass, which reads what every layer computed or, with
+    /// `gradient_checkpointing`, computes each layer again from its input.
+    ///
+    /// # Source
+    /// Chen et al., arXiv 1604.06174, section 4.1, with a segment a layer.
+    pub(crate) fn training_trace(
+        &self,
+        parameters: &Parameters,
+        gradient_checkpointing: bool,
+    ) -> Trace {
+        let layers = parameters.layers.len();
+        if gradient_checkpointing {
+            self.trace_of(parameters, 1, layers)
+        } else {
+            self.trace_of(parameters, layers, 0)
+        }
+    }
+
+    fn trace_of(&self, parameters: &Parameters, layers: usize, inputs: usize) -> Trace {
         let device = parameters.norm_1d.device();
         let width = parameters.norm_1d.columns();
         Trace {
             layers: (0..layers)
                 .map(|_| Activations::new(parameters, &self.heads))
                 .collect(),
+            inputs_nd: (0..inputs).map(|_| device.zeros(0, width)).collect(),
             output_nd: device.zeros(0, width),
             inverse_rms_n1: device.zeros(0, 1),
             hidden_nd: device.zeros(0, width),
@@ -179,6 +205,9 @@ impl Decoder {
                 scratch,
                 &mut attend,
             );
+            if let Some(input_nd) = trace.inputs_nd.get_mut(index) {
+                std::mem::swap(input_nd, &mut saved.input_nd);
+            }
         }
         rms_norm::forward(
             &trace.output_nd,
@@ -195,7 +224,7 @@ impl Decoder {
         &self,
         parameters: &Parameters,
         packing: &Packing,
-        trace: &Trace,
+        trace: &mut Trace,
         scratch: &mut Scratch,
         gradients: &mut Gradients,
         total: &mut Parameters,
@@ -210,11 +239,17 @@ impl Decoder {
             &mut gradients.stream_nd,
             &mut total.norm_1d,
         );
+        let kept = trace.layers.len();
         for index in (0..parameters.layers.len()).rev() {
+            let saved = &mut trace.layers[index % kept];
+            let layer = (self.layers[index], &parameters.layers[index]);
+            if let Some(input_nd) = trace.inputs_nd.get_mut(index) {
+                self.compute_again(layer, packing, input_nd, saved, scratch);
+            }
             self.layer_backward(
-                (self.layers[index], &parameters.layers[index]),
+                layer,
                 packing,
-                &trace.layers[index],
+                saved,
                 scratch,
                 gradients,
                 &mut total.layers[index],
@@ -227,6 +262,30 @@ impl Decoder {
             let (tokens_n, stream_nd) = (&packing.tokens_n, &gradients.stream_nd);
             embedding::backward(tokens_n, stream_nd, &mut total.embedding_dv);
         }
+    }
+
+    /// Fills what a layer saves, from its input, which is lost.
+    fn compute_again(
+        &self,
+        (facts, layer): (LayerFacts, &Layer),
+        packing: &Packing,
+        input_nd: &mut Matrix,
+        saved: &mut Activations,
+        scratch: &mut Scratch,
+    ) {
+        let mut attend = |saved: &mut Activations| {
+            saved.attend(&packing.layout, &self.heads, &facts.rule);
+        };
+        let positions_n = &packing.positions_n;
+        saved.resize(input_nd.rows());
+        self.layer_forward(
+            (facts, layer),
+            positions_n,
+            input_nd,
+            saved,
+            scratch,
+            &mut attend,
+        );
     }
 }
 

@@ -96,7 +96,7 @@ impl<'a> Decoding<'a> {
                 finished: 0,
                 total: waiting.len(),
             },
-            trace: model.decoder.trace(&model.parameters, 1),
+            trace: model.decoder.trace(&model.parameters),
             scratch: Scratch::new(&model.parameters),
             hidden_rd: device.zeros(0, width),
             logits_rv: device.zeros(0, model.config.vocabulary),

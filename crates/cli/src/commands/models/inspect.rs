@@ -65,6 +65,7 @@ fn memory(config: &Config, arguments: &InspectArguments) -> Memory {
         completions: rows,
         max_completion_length: tokens,
         prompt_tokens: rows * prompt_tokens,
+        gradient_checkpointing: false,
     };
     let options = lora(rank);
     let full = Trained::Full {
