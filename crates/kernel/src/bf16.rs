@@ -16,6 +16,8 @@ use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View};
 use crate::threads::Threads;
+#[cfg(target_arch = "x86_64")]
+use crate::vector::Width;
 use crate::vector::vectorised;
 
 /// Columns of one panel: two of the widest registers.
@@ -204,7 +206,7 @@ fn multiply(x: &Inputs, panel: &[u32], target: &mut Target, mode: Mode) {
 /// `sums += x panel`, `[rows, PANEL]`.
 fn add(x: &Inputs, panel: &[u32], sums: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f") {
+    if Width::of_processor() == Width::Avx512 && is_x86_feature_detected!("avx512bf16") {
         // SAFETY: the processor has the features; the caller checked the shapes.
         return unsafe { add_avx512(x, panel, sums) };
     }

@@ -4,6 +4,9 @@
 //! with FMA, and for the baseline; the processor decides at run time. Sums run over a fixed
 //! number of lanes, so every version gives the same bits.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
+
 /// Lanes of a sum: two AVX-512 registers.
 const LANES: usize = 32;
 
@@ -45,19 +48,35 @@ macro_rules! vectorised {
 }
 pub(crate) use vectorised;
 
-/// The vectors a processor has.
+/// The vectors a processor has, fewest first.
 #[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Width {
-    Avx512,
-    Avx2,
     Baseline,
+    Avx2,
+    Avx512,
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Width {
-    /// Asks the processor; the standard library remembers the answer.
+    /// What the processor has, or less where `ENIGMA_CPU_CAPABILITY` says so.
     #[inline]
     pub(crate) fn of_processor() -> Width {
+        static WIDTH: OnceLock<Width> = OnceLock::new();
+        *WIDTH.get_or_init(|| Width::detected().min(Width::allowed()))
+    }
+
+    /// Of `default`, `avx2` and `avx512` (as PyTorch's `ATEN_CPU_CAPABILITY`); anything else allows
+    /// all.
+    fn allowed() -> Width {
+        match std::env::var("ENIGMA_CPU_CAPABILITY").as_deref() {
+            Ok("default") => Width::Baseline,
+            Ok("avx2") => Width::Avx2,
+            _ => Width::Avx512,
+        }
+    }
+
+    fn detected() -> Width {
         let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
