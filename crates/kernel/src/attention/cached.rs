@@ -12,10 +12,6 @@ use crate::product::{Target, View};
 /// enough to leave parts for every thread.
 const ROWS_MAX: usize = 8;
 
-/// Queries that read a shared prefix side by side in the lanes of vectors, at least; fewer read it
-/// one by one.
-const LANES_MIN: usize = 6;
-
 /// The cache rows that one decoded row sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowSpans {
@@ -116,8 +112,7 @@ fn cached_part(
     };
     let all = spans.len() * queries;
     let mut softmax = Softmax::new(all, size, rule.softcap);
-    let together = all >= LANES_MIN;
-    if together && !spans[0].shared.is_empty() {
+    if !spans[0].shared.is_empty() {
         let query_t = transpose(&query, size);
         let query_t = View::new(&query_t, query_t.len() / size);
         let (key, value) = columns(&spans[0].shared);
@@ -125,12 +120,9 @@ fn cached_part(
     }
     for (row, spans) in spans.iter().enumerate() {
         let heads = row * queries..(row + 1) * queries;
+        let (key, value) = columns(&spans.own);
         let query = View::new(&query, size).block(heads.clone(), 0..size);
-        let alone = if together { None } else { Some(&spans.shared) };
-        for keys in alone.into_iter().chain([&spans.own]) {
-            let (key, value) = columns(keys);
-            softmax.attend_few(heads.clone(), query, key, value);
-        }
+        softmax.attend_few(heads.clone(), query, key, value);
         softmax.write_values(heads, out.row(row));
     }
 }
