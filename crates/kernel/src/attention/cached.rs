@@ -12,6 +12,10 @@ use crate::product::{Target, View};
 /// enough to leave parts for every thread.
 const ROWS_MAX: usize = 8;
 
+/// Queries that read a shared prefix side by side in the lanes of vectors, at least; fewer read it
+/// one by one.
+const LANES_MIN: usize = 6;
+
 /// The cache rows that one decoded row sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowSpans {
@@ -33,15 +37,21 @@ impl RowSpans {
     }
 }
 
-/// Writes the keys and values of row `r` to row `at[r]` of the cache,
-/// `[slots, 2 · key_value · size]`.
+/// Writes the keys and values of row `r` to slot `at[r]` of the cache, a matrix
+/// `[slots, 2 · key_value · size]` whose inner order is this module's: it is read by [`cached`]
+/// alone.
 pub fn append(heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
     let (start, width) = (heads.query_columns(), 2 * heads.key_value * heads.size);
     qkv_rc.expect_shape("qkv", at.len(), heads.columns());
     cache.expect_shape("cache", cache.rows(), width);
     let Device::Cpu(_) = qkv_rc.device();
+    let slots = cache.rows();
     for (row, &at) in qkv_rc.values().chunks(heads.columns()).zip(at) {
-        cache.values_mut()[at as usize * width..][..width].copy_from_slice(&row[start..]);
+        // Of each head all slots, so that what one query reads lies side by side.
+        for (head, entries) in row[start..].chunks(heads.size).enumerate() {
+            let place = (head * slots + at as usize) * heads.size;
+            cache.values_mut()[place..][..heads.size].copy_from_slice(entries);
+        }
     }
 }
 
@@ -76,7 +86,8 @@ pub fn cached(
     });
     cpu.threads().for_each(parts, |(rows, head, out)| {
         let query = qkv_rc.view().block(rows.clone(), columns[head].clone());
-        cached_part(heads, rule, head, query, cache.view(), &spans[rows], out);
+        let cache = View::new(cache.values(), heads.size);
+        cached_part(heads, rule, head, query, cache, &spans[rows], out);
     });
 }
 
@@ -105,24 +116,29 @@ fn cached_part(
 ) {
     let (queries, size) = (heads.queries(), heads.size);
     let query = pack(query, rule.scale);
-    let (key_columns, value_columns) = (&heads.key_ranges(0)[head], &heads.value_ranges(0)[head]);
-    let columns = |keys: &Range<usize>| {
-        let key = cache.block(keys.clone(), key_columns.clone());
-        (key, cache.block(keys.clone(), value_columns.clone()))
+    let slots = cache.rows() / (2 * heads.key_value);
+    let block = |head: usize, keys: &Range<usize>| {
+        let first = head * slots;
+        cache.block(first + keys.start..first + keys.end, 0..size)
     };
+    let seen = |keys: &Range<usize>| (block(head, keys), block(heads.key_value + head, keys));
     let all = spans.len() * queries;
     let mut softmax = Softmax::new(all, size, rule.softcap);
-    if !spans[0].shared.is_empty() {
+    let together = all >= LANES_MIN;
+    if together && !spans[0].shared.is_empty() {
         let query_t = transpose(&query, size);
         let query_t = View::new(&query_t, query_t.len() / size);
-        let (key, value) = columns(&spans[0].shared);
+        let (key, value) = seen(&spans[0].shared);
         softmax.attend(query_t, key, value, Sight::all(all));
     }
     for (row, spans) in spans.iter().enumerate() {
         let heads = row * queries..(row + 1) * queries;
-        let (key, value) = columns(&spans.own);
         let query = View::new(&query, size).block(heads.clone(), 0..size);
-        softmax.attend_few(heads.clone(), query, key, value);
+        let alone = if together { None } else { Some(&spans.shared) };
+        for keys in alone.into_iter().chain([&spans.own]) {
+            let (key, value) = seen(keys);
+            softmax.attend_few(heads.clone(), query, key, value);
+        }
         softmax.write_values(heads, out.row(row));
     }
 }
