@@ -1,6 +1,7 @@
 //! The binary as scripts meet it: exit codes, one-line errors, and what is on standard output.
 
 mod adapters;
+mod bench;
 mod create;
 mod data;
 mod explain;
