@@ -157,6 +157,7 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
         let object = serde_json::json!({
             "plan": plan.recipe,
             "budget": budget,
+            "disk": plan.disk,
             "data": plan.data,
             "run": plan.out,
         });
@@ -189,6 +190,7 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
             "planned memory",
             format!("{} MiB", grouped(budget.memory_bytes >> 20)),
         ),
+        ("planned disk", run::disk_words(&plan.disk)),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -8,6 +8,7 @@ mod explain;
 mod faults;
 mod graders;
 mod hub;
+mod limits;
 mod models;
 mod principles;
 mod process;
