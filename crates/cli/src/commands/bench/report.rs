@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_median_is_the_middle_whatever_the_order() {
-        assert_eq!(order(&[3.0, 1.0, 2.0]), [1.0, 2.0, 3.0]);
-        assert_eq!(order(&[4.0, 1.0, 2.0, 3.0]), [1.0, 2.5, 4.0]);
-        assert_eq!(order(&[7.0]), [7.0; 3]);
+        assert_eq!(order(&[3.0, 1.0, 2.0]).to_vec(), [1.0, 2.0, 3.0]);
+        assert_eq!(order(&[4.0, 1.0, 2.0, 3.0]).to_vec(), [1.0, 2.5, 4.0]);
+        assert_eq!(order(&[7.0]).to_vec(), [7.0; 3]);
     }
 }

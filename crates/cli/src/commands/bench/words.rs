@@ -11,10 +11,10 @@ pub(super) struct Words {
 
 /// The text of ids.
 pub(super) fn text(tokens_t: &[u32]) -> String {
-    tokens_t.iter().map(word).collect()
+    tokens_t.iter().copied().map(word).collect()
 }
 
-fn word(token: &u32) -> String {
+fn word(token: u32) -> String {
     format!("w{token} ")
 }
 
@@ -40,7 +40,7 @@ impl TextCodec for Words {
     }
 
     fn pieces(&self, tokens_t: &[u32]) -> Vec<String> {
-        tokens_t.iter().map(word).collect()
+        tokens_t.iter().copied().map(word).collect()
     }
 
     fn end_tokens(&self) -> &[u32] {
