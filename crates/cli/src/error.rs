@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::plan::Disk;
 use crate::range::OutOfRange;
 use crate::recipe::RecipeError;
 use crate::signals::Signal;
@@ -74,6 +73,24 @@ pub(crate) enum InputError {
         found: String,
         /// Why not.
         reason: String,
+    },
+    /// A card that cannot be used.
+    #[error("--device is cuda, but {reason}; choose --device cpu")]
+    NoCard {
+        /// Why not.
+        reason: String,
+    },
+    /// A run that is larger than the card's free memory.
+    #[error(
+        "the run takes {planned} MiB of the card by its plan; expected at most {free}, which are \
+         free: lower run.micro_batch_tokens or sampling.max_completion_length, or train adapters \
+         ([lora])"
+    )]
+    NoRoomOnCard {
+        /// MiB of the plan.
+        planned: usize,
+        /// MiB that are free.
+        free: usize,
     },
     /// A path of no characters.
     #[error("{key} is empty; expected a path")]
@@ -238,25 +255,6 @@ pub(crate) enum InputError {
         path: PathBuf,
         /// The system's words.
         reason: String,
-    },
-    /// A run that the file system cannot hold.
-    #[error(
-        "the run in {} takes about {} MiB ({} checkpoints of {} MiB at once, and its records), \
-         found {} MiB free; keep fewer by run.save_steps and run.save_total_limit, or choose \
-         another place with --out",
-        path.display(),
-        disk.needed() >> 20,
-        disk.checkpoints,
-        disk.checkpoint_bytes >> 20,
-        free >> 20
-    )]
-    NoSpace {
-        /// The run's folder.
-        path: PathBuf,
-        /// What it takes.
-        disk: Disk,
-        /// Bytes that are free.
-        free: u64,
     },
     /// A run that kept nothing.
     #[error(

@@ -1,11 +1,11 @@
 //! Words of the command line and the recipe into what they name: devices, models, templates.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use math::Key;
 use model::{
-    AdapterFolder, ChatTokenizer, Config, Device, LoraOptions, ModelError, PLAIN_TEMPLATE, Source,
-    Transformer,
+    AdapterFolder, ChatTokenizer, Config, CudaError, CudaOptions, Device, LoraOptions, ModelError,
+    PLAIN_TEMPLATE, Precision, Source, Transformer,
 };
 
 use crate::arguments::{DeviceChoice, MachineArguments, ModelArguments};
@@ -15,6 +15,7 @@ use crate::hub;
 use crate::nano;
 use crate::range::require;
 use crate::recipe::{LoraSection, ModelSection};
+use crate::terminal::Screen;
 
 /// The word that names [`PLAIN_TEMPLATE`] in place of a file.
 pub(crate) const PLAIN: &str = "plain";
@@ -89,11 +90,85 @@ impl Opened {
     }
 }
 
-/// The device that was asked for.
-pub(crate) fn device(machine: &MachineArguments) -> Device {
-    match machine.device {
-        DeviceChoice::Auto | DeviceChoice::Cpu => Device::cpu(machine.threads.map(usize::from)),
+/// The device that was asked for; a card's matrix products are in bfloat16.
+///
+/// # Errors
+/// Where a card was asked for and none can be used.
+pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
+    choose(machine, Precision::Bfloat16)
+}
+
+/// As [`device`], with all numbers in float32.
+///
+/// # Errors
+/// As [`device`].
+pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputError> {
+    choose(machine, Precision::Float32)
+}
+
+fn choose(machine: &MachineArguments, precision: Precision) -> Result<Device, InputError> {
+    let cpu = || Device::cpu(machine.threads.map(usize::from));
+    if machine.device == DeviceChoice::Cpu {
+        return Ok(cpu());
     }
+    let screen = Screen::new(machine.plain);
+    let found = Device::cuda(CudaOptions {
+        ordinal: 0,
+        precision,
+        cache: kernel_cache(),
+    });
+    match found {
+        Ok(card) => {
+            screen.line(format!("{} {}", screen.dim("note:"), untried(&card)));
+            Ok(card)
+        }
+        Err(error) if machine.device == DeviceChoice::Cuda => Err(InputError::NoCard {
+            reason: error.to_string(),
+        }),
+        Err(CudaError::NoDriver | CudaError::NoCard { .. }) => Ok(cpu()),
+        Err(error) => {
+            let note = screen.dim("note:");
+            screen.line(format!(
+                "{note} the processor computes, not the card: {error}"
+            ));
+            Ok(cpu())
+        }
+    }
+}
+
+/// Passes where the device has room for a run, by its plan; a processor is not asked.
+///
+/// # Errors
+/// Where a card has less free memory.
+pub(crate) fn expect_room(device: &Device, planned_bytes: usize) -> Result<(), InputError> {
+    let Device::Cuda(card) = device else {
+        return Ok(());
+    };
+    let free = card.free_bytes();
+    if planned_bytes > free {
+        return Err(InputError::NoRoomOnCard {
+            planned: planned_bytes >> 20,
+            free: free >> 20,
+        });
+    }
+    Ok(())
+}
+
+/// What a user of a card has to know while its kernels have run on none.
+fn untried(card: &Device) -> String {
+    format!(
+        "computing on {card:?}; kernels have been tested on an emulated card alone, never on a \
+         card: `enigma verify --device cuda` checks this one"
+    )
+}
+
+/// Where compiled kernels are kept.
+fn kernel_cache() -> Option<PathBuf> {
+    let path = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = || path("HOME").map(|home| home.join(".cache"));
+    let caches = path("XDG_CACHE_HOME").or_else(|| path("LOCALAPPDATA"));
+    let caches = caches.filter(|path| path.is_absolute()).or_else(home)?;
+    Some(caches.join("enigma").join("kernels"))
 }
 
 /// The model of a recipe; the recipe's paths become absolute.

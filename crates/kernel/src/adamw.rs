@@ -1,5 +1,6 @@
 //! The fused AdamW update.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::vectorised;
@@ -54,7 +55,12 @@ pub fn update(
         step_size: (f64::from(learning_rate) / correction(beta1)) as f32,
         root_correction: correction(beta2).sqrt() as f32,
     };
-    let Device::Cpu(cpu) = weight.device().clone();
+    let cpu = match weight.device().clone() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::elements::adamw(&card, weight, grad, [first, second], &factors);
+        }
+    };
     let part = cpu.threads().part_rows(rows * columns, 4);
     let inputs = weight
         .values_mut()
@@ -71,14 +77,14 @@ pub fn update(
 }
 
 /// An update's settings as the entries need them.
-struct Factors {
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    grad_scale: f32,
-    keep: f32,
-    step_size: f32,
-    root_correction: f32,
+pub(crate) struct Factors {
+    pub(crate) beta1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) epsilon: f32,
+    pub(crate) grad_scale: f32,
+    pub(crate) keep: f32,
+    pub(crate) step_size: f32,
+    pub(crate) root_correction: f32,
 }
 
 vectorised! {

@@ -1,5 +1,6 @@
 //! Residual addition.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::vectorised;
@@ -7,7 +8,10 @@ use crate::vector::vectorised;
 /// `y += x`, entry by entry.
 pub fn into(x_nd: &Matrix, y_nd: &mut Matrix) {
     x_nd.expect_shape("x", y_nd.rows(), y_nd.columns());
-    let Device::Cpu(cpu) = x_nd.device();
+    let cpu = match x_nd.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::elements::add(card, x_nd, y_nd),
+    };
     let part = cpu.threads().part_rows(x_nd.values().len(), 1);
     let parts = x_nd
         .values()

@@ -12,7 +12,8 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use crate::device::Device;
+use crate::cuda;
+use crate::device::{Cpu, Device};
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View};
 use crate::threads::Threads;
@@ -32,10 +33,16 @@ const DEPTH: usize = 128;
 pub struct Weight {
     inputs: usize,
     outputs: usize,
-    device: Device,
+    values: Values,
+}
+
+#[derive(Clone, Debug)]
+enum Values {
     /// `[panels, in / 2, PANEL]` pairs of neighbouring inputs, the even one in the lower half; the
     /// last panel and the last pair are filled up with zeros.
-    pairs: Vec<u32>,
+    Host { cpu: Cpu, pairs: Vec<u32> },
+    /// As the matrix has them.
+    Card(cuda::rows::Rounded),
 }
 
 /// Rows of inputs, rounded, as pairs.
@@ -48,8 +55,17 @@ impl Weight {
     /// Rounds a weight: to nearest, ties to even.
     pub fn new(weight_io: &Matrix) -> Weight {
         let (inputs, outputs) = (weight_io.rows(), weight_io.columns());
-        let device = weight_io.device().clone();
-        let Device::Cpu(cpu) = &device;
+        let cpu = match weight_io.device() {
+            Device::Cpu(cpu) => cpu,
+            Device::Cuda(card) => {
+                let values = Values::Card(cuda::rows::Rounded::new(card, weight_io));
+                return Weight {
+                    inputs,
+                    outputs,
+                    values,
+                };
+            }
+        };
         let panel = inputs.div_ceil(2) * PANEL;
         let mut pairs = vec![0; outputs.div_ceil(PANEL) * panel];
         let panels = pairs.chunks_mut(panel.max(1)).enumerate();
@@ -60,8 +76,10 @@ impl Weight {
         Weight {
             inputs,
             outputs,
-            device,
-            pairs,
+            values: Values::Host {
+                cpu: cpu.clone(),
+                pairs,
+            },
         }
     }
 
@@ -82,15 +100,21 @@ pub fn forward(
     let (rows, outputs) = (x_ni.rows(), weight.outputs);
     x_ni.expect_shape("x", rows, weight.inputs);
     y_no.expect_shape("y", rows, outputs);
+    if let Some(bias) = bias_1o {
+        bias.expect_shape("bias", 1, outputs);
+    }
+    let (cpu, pairs) = match &weight.values {
+        Values::Host { cpu, pairs } => (cpu, pairs),
+        Values::Card(rounded) => return rounded.forward(x_ni, bias_1o, y_no, mode),
+    };
     let mode = bias_1o.map_or(mode, |bias| begin(bias, y_no, mode));
     let inputs = Inputs::new(x_ni.view());
-    let Device::Cpu(cpu) = &weight.device;
     let ranges = ranges(cpu.threads(), rows * weight.inputs, outputs);
     let parts = ranges.iter().zip(y_no.target().divide_columns(&ranges));
     cpu.threads().for_each(parts, |(columns, target)| {
         let widths = panels(columns.len());
         let targets = target.divide_columns(&widths);
-        let pairs = weight.pairs.chunks_exact((inputs.depth * PANEL).max(1));
+        let pairs = pairs.chunks_exact((inputs.depth * PANEL).max(1));
         for (panel, mut target) in pairs.skip(columns.start / PANEL).zip(targets) {
             multiply(&inputs, panel, &mut target, mode);
         }
@@ -99,7 +123,6 @@ pub fn forward(
 
 /// Puts the bias where the product is to be added.
 fn begin(bias_1o: &Matrix, y_no: &mut Matrix, mode: Mode) -> Mode {
-    bias_1o.expect_shape("bias", 1, y_no.columns());
     let bias = bias_1o.values();
     for y in y_no.values_mut().chunks_mut(bias.len()) {
         match mode {
@@ -361,13 +384,16 @@ mod tests {
         let (rows, inputs, outputs) = (5, 131, PANEL);
         let device = Device::cpu(Some(1));
         let weight = Weight::new(&device.matrix(inputs, outputs, values(inputs * outputs, 0.37)));
+        let Values::Host { pairs, .. } = &weight.values else {
+            panic!("a weight of the processor");
+        };
         let x = device.matrix(rows, inputs, values(rows * inputs, 0.61));
         let x = Inputs::new(x.view());
         let mut found = vec![0.0; rows * PANEL];
-        add(&x, &weight.pairs, &mut found);
+        add(&x, pairs, &mut found);
         let mut plain = vec![0.0; rows * PANEL];
         for (x, sums) in x.pairs.chunks(x.depth).zip(plain.chunks_mut(PANEL)) {
-            add_row(x, &weight.pairs, sums);
+            add_row(x, pairs, sums);
         }
         let difference = |(a, b): (&f32, &f32)| (a - b).abs();
         let most = found.iter().zip(&plain).map(difference).fold(0.0, f32::max);

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::matrix::Matrix;
+use crate::cuda::{CardMatrix, Cuda, CudaError, CudaOptions};
+use crate::matrix::{Matrix, Values};
 use crate::threads::Threads;
 
 /// A place that holds matrices and runs operations; cheap to clone.
@@ -11,6 +12,8 @@ use crate::threads::Threads;
 pub enum Device {
     /// The processor, with threads of its own.
     Cpu(Cpu),
+    /// An NVIDIA card.
+    Cuda(Cuda),
 }
 
 /// The processor and the threads that share its operations.
@@ -39,26 +42,51 @@ impl Device {
         Device::Cpu(Cpu { threads })
     }
 
+    /// An NVIDIA card, with its kernels compiled or read from the cache.
+    ///
+    /// # Errors
+    /// Where there is no such card, or a library that it takes is missing.
+    pub fn cuda(options: CudaOptions) -> Result<Device, CudaError> {
+        Cuda::new(options).map(Device::Cuda)
+    }
+
     /// The device's name as a user would write it.
     pub fn name(&self) -> &'static str {
         match self {
             Device::Cpu(_) => "cpu",
+            Device::Cuda(_) => "cuda",
         }
     }
 
     /// The number of host threads that share an operation.
     pub fn threads(&self) -> usize {
-        let Device::Cpu(cpu) = self;
-        cpu.threads().count()
+        match self {
+            Device::Cpu(cpu) => cpu.threads().count(),
+            Device::Cuda(_) => 1,
+        }
     }
 
     /// A matrix of zeros on this device.
     pub fn zeros(&self, rows: usize, columns: usize) -> Matrix {
-        Matrix::new(self.clone(), rows, columns, vec![0.0; rows * columns])
+        let values = match self {
+            Device::Cpu(_) => Values::Host(vec![0.0; rows * columns]),
+            Device::Cuda(cuda) => Values::Card(CardMatrix::zeros(cuda, rows * columns)),
+        };
+        Matrix::new(self.clone(), rows, columns, values)
     }
 
     /// A matrix of these row-major values on this device.
     pub fn matrix(&self, rows: usize, columns: usize, values: Vec<f32>) -> Matrix {
+        let found = values.len();
+        assert_eq!(
+            found,
+            rows * columns,
+            "{found} values, expected {rows} x {columns}"
+        );
+        let values = match self {
+            Device::Cpu(_) => Values::Host(values),
+            Device::Cuda(cuda) => Values::Card(CardMatrix::from_slice(cuda, &values)),
+        };
         Matrix::new(self.clone(), rows, columns, values)
     }
 }

@@ -4,6 +4,7 @@
 //! Srivastava et al., JMLR 15 (2014), section 4, scaled in training as `torch.nn.Dropout` does; the
 //! bits of an entry are those of `SplitMix64` (Steele, Lea and Flood, OOPSLA 2014, figure 17).
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::vector::vectorised;
@@ -31,7 +32,12 @@ pub fn apply(x_nd: &Matrix, mask: &Mask, y_nd: &mut Matrix, mode: Mode) {
     );
     let limit = (f64::from(mask.probability) * 2.0_f64.powi(32)) as u32;
     let keep = 1.0 / (1.0 - mask.probability);
-    let Device::Cpu(cpu) = x_nd.device();
+    let cpu = match x_nd.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::elements::dropout(card, x_nd, mask, (limit, keep), y_nd, mode);
+        }
+    };
     let part = cpu.threads().part_rows(rows, 8 * width);
     let inputs = x_nd
         .values()

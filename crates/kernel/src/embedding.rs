@@ -1,5 +1,6 @@
 //! Token embedding from a table stored as the head's weight, one column a token.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 
@@ -11,7 +12,10 @@ pub fn forward(table_dv: &Matrix, ids: &[u32], out_nd: &mut Matrix) {
     let (width, vocabulary) = (table_dv.rows(), table_dv.columns());
     out_nd.expect_shape("out", ids.len(), width);
     expect_ids(ids, vocabulary);
-    let Device::Cpu(cpu) = table_dv.device();
+    let cpu = match table_dv.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::rows::embed(card, table_dv, ids, out_nd),
+    };
     let part = cpu.threads().part_rows(ids.len(), 8 * width);
     let parts = ids
         .chunks(part)
@@ -33,7 +37,12 @@ pub fn backward(ids: &[u32], grad_out_nd: &Matrix, grad_table_dv: &mut Matrix) {
     let (width, vocabulary) = (grad_table_dv.rows(), grad_table_dv.columns());
     grad_out_nd.expect_shape("grad_out", ids.len(), width);
     expect_ids(ids, vocabulary);
-    let Device::Cpu(cpu) = grad_out_nd.device();
+    let cpu = match grad_out_nd.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::rows::embed_backward(card, ids, grad_out_nd, grad_table_dv);
+        }
+    };
     let stripes = grad_table_dv
         .values_mut()
         .chunks_mut(STRIPE * vocabulary)

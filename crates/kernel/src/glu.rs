@@ -4,6 +4,7 @@
 //! Shazeer, arXiv 2002.05202, equation 6 without biases; the GELU is the approximation by a
 //! hyperbolic tangent of Hendrycks and Gimpel, arXiv 1606.08415, section 2.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::{sigmoid, tanh, vectorised};
@@ -25,7 +26,10 @@ pub fn forward(gate: Gate, gate_up_n2m: &Matrix, act_nm: &mut Matrix) {
     };
     let (rows, width) = (act_nm.rows(), act_nm.columns());
     gate_up_n2m.expect_shape("gate_up", rows, 2 * width);
-    let Device::Cpu(cpu) = gate_up_n2m.device();
+    let cpu = match gate_up_n2m.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::elements::glu_forward(card, gate, gate_up_n2m, act_nm),
+    };
     let part = cpu.threads().part_rows(rows, 4 * width);
     let inputs = gate_up_n2m.values().chunks(part * 2 * width);
     let outputs = act_nm.values_mut().chunks_mut(part * width);
@@ -49,7 +53,13 @@ pub fn backward(
     let (rows, width) = (grad_act_nm.rows(), grad_act_nm.columns());
     gate_up_n2m.expect_shape("gate_up", rows, 2 * width);
     grad_gate_up_n2m.expect_shape("grad_gate_up", rows, 2 * width);
-    let Device::Cpu(cpu) = gate_up_n2m.device();
+    let cpu = match gate_up_n2m.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            let grad = grad_gate_up_n2m;
+            return cuda::elements::glu_backward(card, gate, gate_up_n2m, grad_act_nm, grad);
+        }
+    };
     let part = cpu.threads().part_rows(rows, 6 * width);
     let inputs = gate_up_n2m.values().chunks(part * 2 * width);
     let inputs = inputs.zip(grad_act_nm.values().chunks(part * width));

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View, multiply, multiply_shared};
@@ -50,7 +51,12 @@ pub fn forward(
     let (rows, width) = (hidden_md.rows(), weight_dv.rows());
     hidden_md.expect_shape("hidden", rows, width);
     expect_targets(targets, rows, weight_dv.columns());
-    let Device::Cpu(cpu) = hidden_md.device();
+    let cpu = match hidden_md.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::head::forward(card, hidden_md, weight_dv, targets, settings);
+        }
+    };
     let mut scores = Scores {
         logprobs_m: vec![0.0; rows],
         log_sum_exp_m: vec![0.0; rows],
@@ -101,7 +107,22 @@ pub fn backward(
         rows,
         "grad_logprobs must have every row"
     );
-    let Device::Cpu(cpu) = hidden_md.device();
+    let cpu = match hidden_md.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::head::backward(
+                card,
+                hidden_md,
+                weight_dv,
+                targets,
+                settings,
+                log_sum_exp_m,
+                grad_logprobs_m,
+                grad_hidden_md,
+                grad_weight_dv,
+            );
+        }
+    };
     let chunk = (GRADIENTS_MAX / rows.max(1))
         .clamp(256, 4096)
         .min(vocabulary.max(1));

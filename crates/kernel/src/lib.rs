@@ -14,8 +14,10 @@
 //! Everything is `f32`, but for [`bf16`], which sampling may use.
 //!
 //! On the CPU, results do not depend on the number of threads: work is cut into parts that never
-//! share a sum. Start at [`Device`] and [`Matrix`], then read [`linear`].
+//! share a sum. Start at [`Device`] and [`Matrix`], then read [`linear`]. An operation's file checks
+//! shapes and holds the CPU's code; what an NVIDIA card does instead is in `cuda/`.
 
+mod cuda;
 mod threads;
 mod vector;
 
@@ -46,6 +48,9 @@ pub mod sample;
 pub mod scale;
 pub mod softcap;
 
+pub use cuda::{
+    Cuda, CudaError, CudaOptions, PROGRAMS, Precision, Program, compile, scratch_bytes,
+};
 pub use device::{Cpu, Device};
 pub use matrix::{Matrix, Mode};
 pub use rms::Norm;

@@ -1,5 +1,6 @@
 //! The linear map `y = x W + b` with the weight stored `[in, out]`.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::multiply_shared;
@@ -16,12 +17,19 @@ pub fn forward(
     let (inputs, outputs) = (weight_io.rows(), weight_io.columns());
     x_ni.expect_shape("x", x_ni.rows(), inputs);
     y_no.expect_shape("y", x_ni.rows(), outputs);
-    let Device::Cpu(cpu) = x_ni.device();
+    if let Some(bias) = bias_1o {
+        bias.expect_shape("bias", 1, outputs);
+    }
+    let cpu = match x_ni.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::rows::linear(card, x_ni, weight_io, bias_1o, y_no, mode);
+        }
+    };
     let (x, weight) = (x_ni.view(), weight_io.view());
     let Some(bias) = bias_1o else {
         return multiply_shared(cpu.threads(), x, weight, y_no.target(), mode, |_, _| {});
     };
-    bias.expect_shape("bias", 1, outputs);
     multiply_shared(
         cpu.threads(),
         x,
@@ -45,7 +53,12 @@ pub fn backward_input(grad_y_no: &Matrix, weight_io: &Matrix, grad_x_ni: &mut Ma
     let (inputs, outputs) = (weight_io.rows(), weight_io.columns());
     grad_y_no.expect_shape("grad_y", grad_y_no.rows(), outputs);
     grad_x_ni.expect_shape("grad_x", grad_y_no.rows(), inputs);
-    let Device::Cpu(cpu) = grad_y_no.device();
+    let cpu = match grad_y_no.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::rows::linear_input(card, grad_y_no, weight_io, grad_x_ni, mode);
+        }
+    };
     let (grad_y, weight) = (grad_y_no.view(), weight_io.view().transposed());
     multiply_shared(
         cpu.threads(),
@@ -68,7 +81,13 @@ pub fn backward_weight(
     let (inputs, outputs) = (x_ni.columns(), grad_y_no.columns());
     grad_y_no.expect_shape("grad_y", x_ni.rows(), outputs);
     grad_weight_io.expect_shape("grad_weight", inputs, outputs);
-    let Device::Cpu(cpu) = x_ni.device();
+    let cpu = match x_ni.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            let (weight, bias) = (grad_weight_io, grad_bias_1o);
+            return cuda::rows::linear_weight(card, x_ni, grad_y_no, weight, bias);
+        }
+    };
     let (x, grad_y) = (x_ni.view().transposed(), grad_y_no.view());
     multiply_shared(
         cpu.threads(),

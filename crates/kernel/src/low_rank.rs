@@ -5,9 +5,11 @@
 
 use std::ops::Range;
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, multiply_shared};
+use crate::scale;
 
 /// What stands beside some columns of a linear map.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +25,7 @@ pub struct Map<'a> {
 }
 
 impl Map<'_> {
-    fn columns(&self) -> Range<usize> {
+    pub(crate) fn columns(&self) -> Range<usize> {
         self.column..self.column + self.up_ko.columns()
     }
 }
@@ -33,7 +35,10 @@ pub fn forward(x_ni: &Matrix, map: &Map, inner_nk: &mut Matrix, y_no: &mut Matri
     let (rows, columns) = (x_ni.rows(), map.columns());
     project(x_ni, map, inner_nk);
     y_no.expect_shape("y", rows, y_no.columns());
-    let Device::Cpu(cpu) = x_ni.device();
+    let cpu = match x_ni.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::low_rank::expand(card, map, inner_nk, y_no),
+    };
     let (inner, up) = (inner_nk.view(), map.up_ko.view());
     let target = part(y_no.target(), columns);
     multiply_shared(cpu.threads(), inner, up, target, Mode::Add, |_, _| {});
@@ -58,7 +63,13 @@ pub fn backward(
     grad_up_ko.expect_shape("grad_b", rank, map.up_ko.columns());
     grad_inner_nk.expect_shape("grad_inner", rows, rank);
     project(x_ni, map, inner_nk);
-    let Device::Cpu(cpu) = x_ni.device();
+    let cpu = match x_ni.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            let (inner, grads) = ([inner_nk, grad_inner_nk], [grad_down_ik, grad_up_ko]);
+            return cuda::low_rank::backward(card, x_ni, map, grad_y_no, inner, grad_x_ni, grads);
+        }
+    };
     let threads = cpu.threads();
     let grad_y = grad_y_no.view().block(0..rows, map.columns());
     let inner = inner_nk.view().transposed();
@@ -72,7 +83,7 @@ pub fn backward(
     );
     let (up, target) = (map.up_ko.view().transposed(), grad_inner_nk.target());
     multiply_shared(threads, grad_y, up, target, Mode::Write, |_, _| {});
-    scale(grad_inner_nk, map.scale);
+    scale::by(grad_inner_nk, map.scale);
     let (x, grad_inner) = (x_ni.view().transposed(), grad_inner_nk.view());
     multiply_shared(
         threads,
@@ -97,8 +108,11 @@ pub fn backward(
 pub fn merge(map: &Map, weight_io: &mut Matrix) {
     let mut down_ik = map.down_ik.clone();
     weight_io.expect_shape("weight", down_ik.rows(), weight_io.columns());
-    scale(&mut down_ik, map.scale);
-    let Device::Cpu(cpu) = map.down_ik.device();
+    scale::by(&mut down_ik, map.scale);
+    let cpu = match map.down_ik.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::low_rank::expand(card, map, &down_ik, weight_io),
+    };
     let target = part(weight_io.target(), map.columns());
     let (down, up) = (down_ik.view(), map.up_ko.view());
     multiply_shared(cpu.threads(), down, up, target, Mode::Add, |_, _| {});
@@ -110,7 +124,10 @@ fn project(x_ni: &Matrix, map: &Map, inner_nk: &mut Matrix) {
     map.down_ik.expect_shape("A", x_ni.columns(), rank);
     map.up_ko.expect_shape("B", rank, map.up_ko.columns());
     inner_nk.expect_shape("inner", x_ni.rows(), rank);
-    let Device::Cpu(cpu) = x_ni.device();
+    let cpu = match x_ni.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::low_rank::project(card, x_ni, map, inner_nk),
+    };
     let (x, down) = (x_ni.view(), map.down_ik.view());
     multiply_shared(
         cpu.threads(),
@@ -120,14 +137,7 @@ fn project(x_ni: &Matrix, map: &Map, inner_nk: &mut Matrix) {
         Mode::Write,
         |_, _| {},
     );
-    scale(inner_nk, map.scale);
-}
-
-fn scale(matrix: &mut Matrix, factor: f32) {
-    matrix
-        .values_mut()
-        .iter_mut()
-        .for_each(|value| *value *= factor);
+    scale::by(inner_nk, map.scale);
 }
 
 fn part(target: Target<'_>, columns: Range<usize>) -> Target<'_> {

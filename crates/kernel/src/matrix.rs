@@ -3,16 +3,24 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::cuda::{self, CardMatrix};
 use crate::device::Device;
 use crate::product::{Target, View};
 
 /// A row-major matrix of `f32`; its values are reached by operations and by copies alone.
-#[derive(Clone)]
 pub struct Matrix {
     rows: usize,
     columns: usize,
     device: Device,
-    values: Vec<f32>,
+    values: Values,
+}
+
+/// Where the values are.
+pub(crate) enum Values {
+    /// In the host's memory.
+    Host(Vec<f32>),
+    /// In the memory of a card, with room for the matrix or more.
+    Card(CardMatrix),
 }
 
 /// Whether an operation overwrites its output or adds to it.
@@ -36,14 +44,18 @@ impl fmt::Debug for Matrix {
     }
 }
 
+impl Clone for Matrix {
+    fn clone(&self) -> Matrix {
+        let values = match &self.values {
+            Values::Host(values) => Values::Host(values.clone()),
+            Values::Card(values) => Values::Card(values.copied(self.rows * self.columns)),
+        };
+        Matrix::new(self.device.clone(), self.rows, self.columns, values)
+    }
+}
+
 impl Matrix {
-    pub(crate) fn new(device: Device, rows: usize, columns: usize, values: Vec<f32>) -> Matrix {
-        let found = values.len();
-        assert_eq!(
-            found,
-            rows * columns,
-            "{found} values, expected {rows} x {columns}"
-        );
+    pub(crate) fn new(device: Device, rows: usize, columns: usize, values: Values) -> Matrix {
         Matrix {
             rows,
             columns,
@@ -69,7 +81,10 @@ impl Matrix {
 
     /// A copy of the values on the host, row after row.
     pub fn to_vec(&self) -> Vec<f32> {
-        self.values.clone()
+        match &self.values {
+            Values::Host(values) => values.clone(),
+            Values::Card(values) => values.to_vec(self.rows * self.columns),
+        }
     }
 
     /// Overwrites all values from the host, row after row.
@@ -80,49 +95,90 @@ impl Matrix {
             rows * columns,
             "{found} values, expected {rows} x {columns}"
         );
-        self.values.copy_from_slice(values);
+        match &mut self.values {
+            Values::Host(own) => own.copy_from_slice(values),
+            Values::Card(own) => own.write(values),
+        }
     }
 
     /// Overwrites all values by those of a matrix of the same shape.
     pub fn copy_from(&mut self, from: &Matrix) {
         from.expect_shape("source", self.rows, self.columns);
-        self.values.copy_from_slice(&from.values);
+        self.copy_rows(0, from, 0..from.rows);
     }
 
     /// Overwrites the rows from `at` on by the given rows of another matrix of the same width.
     pub fn copy_rows(&mut self, at: usize, from: &Matrix, rows: Range<usize>) {
         from.expect_shape("source", from.rows, self.columns);
+        let inside = at + rows.len() <= self.rows && rows.end <= from.rows;
+        assert!(inside, "rows {rows:?} to {at} of {}", self.rows);
         let width = self.columns;
-        let target = at * width..(at + rows.len()) * width;
-        self.values[target].copy_from_slice(&from.values[rows.start * width..rows.end * width]);
+        let (to, start, count) = (at * width, rows.start * width, rows.len() * width);
+        match &mut self.values {
+            Values::Host(own) => {
+                own[to..to + count].copy_from_slice(&from.values()[start..start + count]);
+            }
+            Values::Card(own) => own.copy(to, from.card(), start, count),
+        }
     }
 
     /// Sets every value.
     pub fn fill(&mut self, value: f32) {
-        self.values.fill(value);
+        match self.device.clone() {
+            Device::Cpu(_) => self.values_mut().fill(value),
+            Device::Cuda(card) => cuda::elements::fill(&card, self, value),
+        }
     }
 
     /// Changes the number of rows, keeping the allocation where it is large enough; the values
     /// are unspecified afterwards.
     pub fn resize_rows(&mut self, rows: usize) {
         self.rows = rows;
-        self.values.resize(rows * self.columns, 0.0);
+        match &mut self.values {
+            Values::Host(values) => values.resize(rows * self.columns, 0.0),
+            Values::Card(values) => values.resize(rows * self.columns),
+        }
     }
 
+    #[track_caller]
     pub(crate) fn values(&self) -> &[f32] {
-        &self.values
+        match &self.values {
+            Values::Host(values) => values,
+            Values::Card(_) => panic!("a matrix of the processor was expected, {self:?} was found"),
+        }
     }
 
+    #[track_caller]
     pub(crate) fn values_mut(&mut self) -> &mut [f32] {
-        &mut self.values
+        match &mut self.values {
+            Values::Host(values) => values,
+            Values::Card(_) => panic!("a matrix of the processor was expected"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn card(&self) -> &CardMatrix {
+        match &self.values {
+            Values::Card(values) => values,
+            Values::Host(_) => panic!("a matrix of the card was expected, {self:?} was found"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn card_mut(&mut self) -> &mut CardMatrix {
+        match &mut self.values {
+            Values::Card(values) => values,
+            Values::Host(_) => panic!("a matrix of the card was expected"),
+        }
     }
 
     pub(crate) fn view(&self) -> View<'_> {
-        View::new(&self.values, self.columns)
+        View::new(self.values(), self.columns)
     }
 
     pub(crate) fn target(&mut self) -> Target<'_> {
-        Target::new(&mut self.values, self.columns)
+        let columns = self.columns;
+        Target::new(self.values_mut(), columns)
     }
 
     /// Asserts the shape; `name` says which argument is meant.

@@ -1,5 +1,6 @@
 //! Size and soundness of a matrix.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::{dot, vectorised};
@@ -10,8 +11,11 @@ const BLOCK: usize = 1024;
 
 /// The sum of the squares of all entries, in a fixed order of summation.
 pub fn squared(matrix: &Matrix) -> f64 {
+    let cpu = match matrix.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::norms::squared(card, matrix),
+    };
     let values = matrix.values();
-    let Device::Cpu(cpu) = matrix.device();
     let part = cpu
         .threads()
         .part_rows(values.len(), 1)
@@ -25,8 +29,11 @@ pub fn squared(matrix: &Matrix) -> f64 {
 
 /// Whether no entry is infinite or NaN.
 pub fn is_finite(matrix: &Matrix) -> bool {
+    let cpu = match matrix.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::norms::is_finite(card, matrix),
+    };
     let values = matrix.values();
-    let Device::Cpu(cpu) = matrix.device();
     let part = cpu.threads().part_rows(values.len(), 1);
     let mut finite = vec![true; values.len().div_ceil(part)];
     let parts = values.chunks(part).zip(&mut finite);

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::vector::{dot, vectorised};
@@ -44,7 +45,12 @@ pub(crate) fn forward(
     let (rows, width, runs) = (x.rows(), x.columns(), runs(x, columns, weight));
     y.expect_shape("y", rows, width);
     inverse_rms.expect_shape("inverse_rms", rows, runs);
-    let Device::Cpu(cpu) = x.device();
+    let cpu = match x.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::norms::forward(card, x, columns, weight, norm, y, inverse_rms);
+        }
+    };
     let part = cpu.threads().part_rows(rows, columns.len());
     let inputs = x.values().chunks(part * width);
     let outputs = y.values_mut().chunks_mut(part * width);
@@ -77,7 +83,23 @@ pub(crate) fn backward(
     grad_y.expect_shape("grad_y", rows, width);
     grad_x.expect_shape("grad_x", rows, width);
     grad_weight.expect_shape("grad_weight", 1, size);
-    let Device::Cpu(cpu) = x.device();
+    let cpu = match x.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::norms::backward(
+                card,
+                x,
+                columns,
+                weight,
+                norm,
+                inverse_rms,
+                grad_y,
+                grad_x,
+                mode,
+                grad_weight,
+            );
+        }
+    };
     let part = cpu
         .threads()
         .part_rows(rows, 2 * columns.len())

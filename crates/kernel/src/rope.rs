@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::vectorised;
@@ -65,7 +66,7 @@ impl Table {
         assert_eq!(heads(self), heads(next), "tables of different heads");
         let device = self.cosines.device();
         let stack = |above: &Matrix, below: &Matrix| {
-            let values = [above.values(), below.values()].concat();
+            let values = [above.to_vec(), below.to_vec()].concat();
             device.matrix(above.rows() + below.rows(), above.columns(), values)
         };
         Table {
@@ -104,7 +105,19 @@ pub fn rotate(
     } else {
         -1.0
     };
-    let Device::Cpu(cpu) = table.cosines.device();
+    let cpu = match table.cosines.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            let turn = cuda::elements::Turn {
+                first: columns.start,
+                heads: columns.len() / table.head_size,
+                size: table.head_size,
+                sign,
+            };
+            let angles = (&table.cosines, &table.sines);
+            return cuda::elements::rotate(card, angles, positions, x_nc, &turn);
+        }
+    };
     let part = cpu.threads().part_rows(rows, 2 * columns.len());
     let parts = x_nc
         .values_mut()

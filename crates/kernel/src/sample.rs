@@ -1,5 +1,6 @@
 //! Drawing tokens from rows of logits.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::{exp, max, sum, vectorised};
@@ -39,7 +40,10 @@ pub fn draw(logits_rv: &Matrix, options: &Options, uniforms: &[f64]) -> Vec<Draw
         logits_rv.rows(),
         "uniforms must decide every row"
     );
-    let Device::Cpu(cpu) = logits_rv.device();
+    let cpu = match logits_rv.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::sample::draw(card, logits_rv, options, uniforms),
+    };
     let mut draws = vec![
         Draw {
             token: 0,

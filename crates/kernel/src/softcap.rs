@@ -4,14 +4,17 @@
 //! Gemma 2, arXiv 2408.00118, section 2; as transformers, capped before the mask and before the
 //! temperature.
 
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::vector::{tanh, vectorised};
 
 /// Caps every logit in place; `cap` is positive.
 pub fn apply(logits_rv: &mut Matrix, cap: f32) {
-    let Device::Cpu(cpu) = logits_rv.device();
-    let cpu = cpu.clone();
+    let cpu = match logits_rv.device().clone() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::elements::softcap(&card, logits_rv, cap),
+    };
     let part = cpu.threads().part_rows(logits_rv.values().len(), 8);
     let parts = logits_rv.values_mut().chunks_mut(part);
     cpu.threads().for_each(parts, |logits| bend(logits, cap));

@@ -23,6 +23,8 @@ pub(crate) enum DeviceChoice {
     Auto,
     /// The processor
     Cpu,
+    /// An NVIDIA card, by libraries of CUDA 13; its kernels have run on no card yet
+    Cuda,
 }
 
 /// Which model, and how it is prompted.

@@ -27,7 +27,7 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
     let opened = machine::open_arguments(&arguments.model, is_chat)?;
     options.max_completion_length = opened.max_completion_length(arguments.max_completion_length);
     let requests = requests(&opened, &prompts, &options, arguments)?;
-    let device = machine::device(&arguments.machine);
+    let device = machine::device(&arguments.machine)?;
     let mut policy = opened
         .weights(&device, Key::new(0))
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;

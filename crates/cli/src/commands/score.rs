@@ -32,7 +32,7 @@ pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), F
         .iter()
         .map(|row| ids(row, &opened, is_chat).map_err(|reason| row.refuse(reason)));
     let batch = batch(ids.collect::<Result<Vec<_>, _>>()?);
-    let device = machine::device(&arguments.machine);
+    let device = machine::device(&arguments.machine)?;
     let policy = opened
         .weights(&device, Key::new(0))
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;

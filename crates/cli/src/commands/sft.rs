@@ -49,7 +49,7 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
         run: section,
         ..
     } = &plan.recipe;
-    let device = machine::device(&arguments.run.machine);
+    let device = machine::device(&arguments.run.machine)?;
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
     run::take_up(&mut policy, resumed.as_ref())?;
     let resumed_from = resumed.as_ref().map(Resumed::step);
@@ -150,9 +150,7 @@ fn dry_run(plan: &SftPlan, text: &str, json: bool, screen: &Screen) -> Result<()
     if json {
         let examples = plan.examples.len();
         let budget = json!({"examples": examples, "completion_tokens": completion_tokens});
-        let (recipe, disk, out) = (&plan.recipe, &plan.disk, &plan.out);
-        let object = json!({"plan": recipe, "budget": budget, "disk": disk, "run": out});
-        output(&object.to_string())?;
+        output(&json!({"plan": plan.recipe, "budget": budget, "run": plan.out}).to_string())?;
         return Ok(());
     }
     output(text.trim_end())?;
@@ -163,7 +161,6 @@ fn dry_run(plan: &SftPlan, text: &str, json: bool, screen: &Screen) -> Result<()
             "their completions",
             format!("{} tokens", grouped(completion_tokens)),
         ),
-        ("planned disk", run::disk_words(&plan.disk)),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -53,7 +53,8 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
         run: section,
         ..
     } = &plan.recipe;
-    let device = machine::device(&arguments.run.machine);
+    let device = machine::device(&arguments.run.machine)?;
+    machine::expect_room(&device, plan.budget.card_bytes)?;
     let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
     policy.keep_reference();
     policy.set_sampling_dtype(plan::dtype(plan.recipe.sampling.dtype));
@@ -157,7 +158,6 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
         let object = serde_json::json!({
             "plan": plan.recipe,
             "budget": budget,
-            "disk": plan.disk,
             "data": plan.data,
             "run": plan.out,
         });
@@ -190,7 +190,10 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
             "planned memory",
             format!("{} MiB", grouped(budget.memory_bytes >> 20)),
         ),
-        ("planned disk", run::disk_words(&plan.disk)),
+        (
+            "on an NVIDIA card",
+            format!("{} MiB, not yet measured", grouped(budget.card_bytes >> 20)),
+        ),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -27,7 +27,7 @@ type Named = (String, Finding);
 /// fails.
 pub(crate) fn verify(arguments: &VerifyArguments, screen: &Screen) -> Result<(), Failure> {
     let start = Instant::now();
-    let device = machine::device(&arguments.machine);
+    let device = machine::exact_device(&arguments.machine)?;
     let opened = open(arguments)?;
     let refused = |error: &dyn std::error::Error| InputError::refused(&arguments.model, error);
     let own = opened.weights(&device, Key::new(0));

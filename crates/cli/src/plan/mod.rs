@@ -3,7 +3,6 @@
 //! has been written yet.
 
 mod budget;
-mod disk;
 mod duplicates;
 mod fit;
 mod folder;
@@ -17,7 +16,6 @@ mod sft;
 mod train;
 
 pub(crate) use budget::Budget;
-pub(crate) use disk::Disk;
 pub(crate) use folder::{new_file, run_folder};
 pub(crate) use graders::graders;
 pub(crate) use scoring::{ScoringPlan, Subject, matched_principles};

@@ -31,6 +31,4 @@ pub(crate) use terms::{
 pub(crate) use train::{Duplicates, PrincipleSection, QuestionSection, TrainRecipe};
 
 #[cfg(test)]
-mod fuzz;
-#[cfg(test)]
 mod tests;

@@ -1,14 +1,13 @@
 //! The binary as scripts meet it: exit codes, one-line errors, and what is on standard output.
 
 mod adapters;
-mod bench;
+mod card;
 mod create;
 mod data;
 mod explain;
 mod faults;
 mod graders;
 mod hub;
-mod limits;
 mod models;
 mod principles;
 mod process;

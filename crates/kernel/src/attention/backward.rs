@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::softmax::{Sight, key_blocks, lanes};
 use super::{Heads, Layout, QUERY_ROWS, Rule, pack, scale, transpose};
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
 use crate::product::{Target, View};
@@ -59,7 +60,22 @@ pub fn backward(
     log_sum_exp.expect_shape("log_sum_exp", rows, heads.query);
     grad_out_nq.expect_shape("grad_out", rows, heads.query_columns());
     grad_qkv_nc.expect_shape("grad_qkv", rows, heads.columns());
-    let Device::Cpu(cpu) = qkv_nc.device();
+    let cpu = match qkv_nc.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::attention::backward(
+                card,
+                layout,
+                heads,
+                rule,
+                qkv_nc,
+                out_nq,
+                log_sum_exp,
+                grad_out_nq,
+                grad_qkv_nc,
+            );
+        }
+    };
     let inputs = Inputs {
         layout,
         heads,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::softmax::{Sight, Softmax};
 use super::{Heads, Rule, pack, transpose};
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::product::{Target, View};
@@ -44,7 +45,11 @@ pub fn append(heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
     let (start, width) = (heads.query_columns(), 2 * heads.key_value * heads.size);
     qkv_rc.expect_shape("qkv", at.len(), heads.columns());
     cache.expect_shape("cache", cache.rows(), width);
-    let Device::Cpu(_) = qkv_rc.device();
+    let outside = at.iter().find(|at| **at as usize >= cache.rows());
+    assert!(outside.is_none(), "slot {outside:?} of {}", cache.rows());
+    if let Device::Cuda(card) = qkv_rc.device() {
+        return cuda::attention::append(card, heads, qkv_rc, cache, at);
+    }
     let slots = cache.rows();
     for (row, &at) in qkv_rc.values().chunks(heads.columns()).zip(at) {
         // Of each head all slots, so that what one query reads lies side by side.
@@ -72,11 +77,25 @@ pub fn cached(
         .iter()
         .find(|spans| spans.shared.is_empty() && spans.own.is_empty());
     assert!(blind.is_none(), "a decoded row sees no cache row");
+    let end = spans
+        .iter()
+        .map(|spans| spans.shared.end.max(spans.own.end))
+        .max();
+    assert!(
+        end <= Some(cache.rows()),
+        "spans to {end:?} of {} slots",
+        cache.rows()
+    );
     let near: Option<Vec<_>> = rule
         .window
         .map(|window| spans.iter().map(|spans| spans.last(window)).collect());
     let spans = near.as_deref().unwrap_or(spans);
-    let Device::Cpu(cpu) = qkv_rc.device();
+    let cpu = match qkv_rc.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            return cuda::attention::cached(card, heads, rule, qkv_rc, cache, spans, out_rq);
+        }
+    };
     let groups = groups(spans);
     let columns = heads.query_ranges();
     let targets = out_rq.target().divide_rows(&groups);

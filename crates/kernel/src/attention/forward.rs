@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::softmax::Softmax;
 use super::{Heads, Layout, QUERY_ROWS, Rule, pack, transpose};
+use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 use crate::product::{Target, View};
@@ -31,7 +32,13 @@ pub fn forward(
     qkv_nc.expect_shape("qkv", rows, heads.columns());
     out_nq.expect_shape("out", rows, heads.query_columns());
     log_sum_exp.expect_shape("log_sum_exp", rows, heads.query);
-    let Device::Cpu(cpu) = qkv_nc.device();
+    let cpu = match qkv_nc.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => {
+            let sums = log_sum_exp;
+            return cuda::attention::forward(card, layout, heads, rule, qkv_nc, out_nq, sums);
+        }
+    };
     let parts = parts(layout, heads, out_nq.target(), log_sum_exp.target());
     cpu.threads().for_each(parts.into_iter(), |part| {
         forward_part(layout, heads, rule, qkv_nc.view(), part);

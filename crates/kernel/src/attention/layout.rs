@@ -70,12 +70,12 @@ impl Layout {
     }
 
     /// The position of each segment's first row in the sequences that go through it.
-    pub(super) fn positions(&self) -> &[usize] {
+    pub(crate) fn positions(&self) -> &[usize] {
         &self.positions
     }
 
     /// The segments above this one, nearest first.
-    pub(super) fn ancestors(&self, segment: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn ancestors(&self, segment: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(self.segments[segment].parent, |index| {
             self.segments[*index].parent
         })

@@ -1,12 +1,34 @@
 //! Hashed inputs, fixtures, and comparisons.
 
-use kernel::{Device, Matrix};
+use std::sync::OnceLock;
+
+use kernel::{CudaOptions, Device, Matrix, Precision};
 use serde_json::Value;
 
-/// The device under test.
+/// The variable of the environment that names the device under test: `cuda` for a card.
+pub(crate) const DEVICE: &str = "ENIGMA_TEST_DEVICE";
+
+/// The device under test: the processor, or else the first card, with products in float32.
 pub(crate) fn device() -> Device {
-    Device::cpu(Some(2))
+    static CARD: OnceLock<Device> = OnceLock::new();
+    if !is_card() {
+        return Device::cpu(Some(2));
+    }
+    let card = || Device::cuda(EXACT).expect("the card that the environment asks for");
+    CARD.get_or_init(card).clone()
 }
+
+/// Whether a card is under test.
+pub(crate) fn is_card() -> bool {
+    std::env::var(DEVICE).is_ok_and(|device| device == "cuda")
+}
+
+/// The first card, exact.
+pub(crate) const EXACT: CudaOptions = CudaOptions {
+    ordinal: 0,
+    precision: Precision::Float32,
+    cache: None,
+};
 
 /// A value in `[-1, 1)`, as `uniform` of `scripts/reference/torch_kernels.py`.
 pub(crate) fn uniform(seed: u64, index: usize) -> f32 {

@@ -3,6 +3,7 @@
 
 mod attention;
 mod cached;
+mod card;
 mod check;
 mod glu;
 mod head;

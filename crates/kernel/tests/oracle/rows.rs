@@ -103,6 +103,6 @@ fn a_matrix_keeps_what_is_written_copied_and_filled() {
     x.fill(0.5);
     assert_eq!(
         (x.to_vec(), format!("{x:?}")),
-        (vec![0.5; 6], "Matrix 3 x 2 on cpu".into())
+        (vec![0.5; 6], format!("Matrix 3 x 2 on {}", device().name()))
     );
 }

@@ -8,7 +8,6 @@
 
 use std::collections::HashSet;
 
-use guard::guarded;
 use tokenizers::Tokenizer;
 
 use crate::ModelError;
@@ -132,12 +131,11 @@ impl Decoder {
         let mut opened = vec![self.opening];
         opened.extend_from_slice(ids);
         let mut text = decode(tokenizer, &opened);
-        if text.starts_with(&self.opening_text) {
-            text.split_off(self.opening_text.len())
-        } else {
-            // It does not append these: they are told as at the start.
-            decode(tokenizer, ids)
-        }
+        assert!(
+            text.starts_with(&self.opening_text),
+            "a decoder that appends"
+        );
+        text.split_off(self.opening_text.len())
     }
 
     /// Whether an id is one that the tokenizer knows, and not special.
@@ -153,12 +151,9 @@ impl Decoder {
     }
 }
 
-/// The text of ids, of which none is special. Ids that the decoder does not take, which no sound
-/// one has, stand for their tokens as they are.
+/// The text of ids, of which none is special.
 fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> String {
-    let decoded = guarded(|| tokenizer.decode(ids, false));
-    decoded.ok().and_then(Result::ok).unwrap_or_else(|| {
-        let tokens = ids.iter().filter_map(|&id| tokenizer.id_to_token(id));
-        tokens.collect()
-    })
+    tokenizer
+        .decode(ids, false)
+        .expect("a decoder joins any tokens")
 }

@@ -30,7 +30,7 @@ pub(super) fn merge(arguments: &MergeArguments) -> Result<(), Failure> {
     let expected = "a folder with an adapter_config.json";
     require(is_adapter, "ADAPTER", "a model of whole weights", expected)
         .map_err(InputError::from)?;
-    let policy = opened.weights(&machine::device(&arguments.machine), Key::new(0));
+    let policy = opened.weights(&machine::exact_device(&arguments.machine)?, Key::new(0));
     let mut policy = policy.map_err(|error| InputError::refused(&arguments.adapter, &error))?;
     policy.merge_adapter();
     let above = out.parent().map_or(Ok(()), fs::create_dir_all);

@@ -52,7 +52,7 @@ pub(super) fn reference(
         rows,
         temperature: 1.0,
     };
-    let device = machine::device(&arguments.machine);
+    let device = machine::device(&arguments.machine)?;
     let policy = opened.weights(&device, Key::new(0));
     let policy = policy.map_err(|error| InputError::refused(&named.model, &error))?;
     let signals = policy

@@ -1,0 +1,274 @@
+//! Attention over a tree of segments, and over a cache of keys and values.
+
+use std::sync::Arc;
+
+use super::buffer::Buffer;
+use super::compile::{PROGRAMS, Program, TENSOR_BACKWARD_COLUMNS_MAX};
+use super::launch::{Launch, THREADS};
+use super::{Cuda, Precision};
+use crate::attention::{Heads, Layout, RowSpans, Rule};
+use crate::matrix::Matrix;
+
+/// Threads of a warp.
+const WARP: usize = 32;
+/// In place of a segment or of a window that is not there.
+const NONE: u32 = u32::MAX;
+/// Keys of one block of scores in the forward, as `FORWARD_KEYS`.
+const FORWARD_KEYS: usize = 32;
+/// Warps of a block of `attention_cached`, and the query heads it computes.
+const CACHED_WARPS: usize = 8;
+const CACHED_QUERIES: usize = 4;
+
+/// The program for heads of this size, and the columns that its tiles hold.
+fn program(heads: &Heads) -> (Program, usize) {
+    let fits = |program: &Program| match *program {
+        Program::Attention(columns) if heads.size <= columns => Some((*program, columns)),
+        _ => None,
+    };
+    let found = PROGRAMS.iter().find_map(fits);
+    found.unwrap_or_else(|| panic!("heads of {} entries, at most 256 on a card", heads.size))
+}
+
+/// Rows of a tile on tensor cores, the rows that come at a time, and threads of a block, as
+/// `TENSOR_ROWS`, `TENSOR_STEP` and `TENSOR_THREADS`.
+const TENSOR_ROWS: usize = 64;
+const TENSOR_STEP: usize = 32;
+const TENSOR_THREADS: usize = 128;
+
+/// Words of a row of a tile, and of a column of a turned one, as `PAIRS` and `TURNED_PAIRS`.
+fn tensor_words(columns: usize) -> (usize, usize) {
+    (columns / 2 + 4, columns * (TENSOR_STEP / 2 + 4))
+}
+
+/// Rows of a tile of the forward, as `FORWARD_ROWS`.
+fn forward_rows(columns: usize) -> usize {
+    if columns > 128 { 32 } else { 64 }
+}
+
+/// Rows, and keys, of a tile of the backward, as `BACKWARD_ROWS`.
+fn backward_rows(columns: usize) -> usize {
+    if columns > 128 { 16 } else { 32 }
+}
+
+/// First row, end, parent and first position of every segment.
+fn segments(cuda: &Cuda, layout: &Layout) -> Arc<Buffer<u32>> {
+    let segments = layout.segments().iter().zip(layout.positions());
+    let four = segments.flat_map(|(segment, position)| {
+        let parent = segment.parent.map_or(NONE, |parent| parent as u32);
+        let rows = segment.rows();
+        [rows.start as u32, rows.end as u32, parent, *position as u32]
+    });
+    cuda.table(&four.collect::<Vec<_>>())
+}
+
+/// Segment and first row of every tile, and how many there are. Long segments come last in a
+/// batch as often as first, so tiles keep the order of rows.
+fn tiles(cuda: &Cuda, layout: &Layout, rows: usize) -> (Arc<Buffer<u32>>, usize) {
+    let segments = layout.segments().iter().enumerate();
+    let tiles = segments.flat_map(|(index, segment)| {
+        let starts = segment.rows().step_by(rows);
+        starts.flat_map(move |start| [index as u32, start as u32])
+    });
+    let tiles: Vec<u32> = tiles.collect();
+    (cuda.table(&tiles), tiles.len() / 2)
+}
+
+/// For each segment itself and all below it: where they start in a list, and the list.
+fn below(cuda: &Cuda, layout: &Layout) -> [Arc<Buffer<u32>>; 2] {
+    let count = layout.segments().len();
+    let mut below: Vec<Vec<u32>> = (0..count).map(|index| vec![index as u32]).collect();
+    for index in 0..count {
+        for ancestor in layout.ancestors(index) {
+            below[ancestor].push(index as u32);
+        }
+    }
+    let mut starts = vec![0];
+    starts.extend(below.iter().scan(0, |end, list| {
+        *end += list.len() as u32;
+        Some(*end)
+    }));
+    [starts, below.concat()].map(|list| cuda.table(&list))
+}
+
+/// What every kernel of attention is told last.
+fn facts<'a>(launch: Launch<'a>, heads: &Heads, rule: &Rule) -> Launch<'a> {
+    let launch = launch
+        .size(heads.query)
+        .size(heads.key_value)
+        .size(heads.size);
+    launch
+        .number(rule.scale)
+        .number(rule.softcap.unwrap_or(0.0))
+}
+
+fn window(rule: &Rule) -> u32 {
+    let window = rule
+        .window
+        .map_or(NONE, |w| u32::try_from(w).unwrap_or(NONE));
+    assert!(window > 0, "a window must hold the query's own key");
+    window
+}
+
+/// [`crate::attention::forward`].
+pub(crate) fn forward(
+    cuda: &Cuda,
+    layout: &Layout,
+    heads: &Heads,
+    rule: &Rule,
+    qkv_nc: &Matrix,
+    out_nq: &mut Matrix,
+    log_sum_exp: &mut Matrix,
+) {
+    let (program, columns) = program(heads);
+    let on_tensor_cores = cuda.precision() == Precision::Bfloat16;
+    let (name, rows, words, threads) = if on_tensor_cores {
+        let (row, turned) = tensor_words(columns);
+        let words = (TENSOR_ROWS + TENSOR_STEP) * row + turned;
+        (
+            "attention_forward_tensor",
+            TENSOR_ROWS,
+            words,
+            TENSOR_THREADS,
+        )
+    } else {
+        let rows = forward_rows(columns);
+        let words = (rows + FORWARD_KEYS) * (columns + 1) + rows * (FORWARD_KEYS + 1);
+        ("attention_forward", rows, words, THREADS)
+    };
+    let (tiles, count) = tiles(cuda, layout, rows);
+    let launch = cuda.kernel(program, name).read(qkv_nc.card().values());
+    let launch = launch.write(out_nq.card_mut().values_mut());
+    let launch = launch.write(log_sum_exp.card_mut().values_mut());
+    let launch = launch.read(&segments(cuda, layout)).read(&tiles);
+    let launch = facts(launch, heads, rule).word(window(rule));
+    launch.run(
+        [count, heads.query, 1],
+        [threads, 1],
+        words * size_of::<f32>(),
+    );
+}
+
+/// [`crate::attention::backward`].
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn backward(
+    cuda: &Cuda,
+    layout: &Layout,
+    heads: &Heads,
+    rule: &Rule,
+    qkv_nc: &Matrix,
+    out_nq: &Matrix,
+    log_sum_exp: &Matrix,
+    grad_out_nq: &Matrix,
+    grad_qkv_nc: &mut Matrix,
+) {
+    let (program, columns) = program(heads);
+    let count = layout.rows() * heads.query;
+    let mut inner = Buffer::<f32>::unset(cuda, count);
+    let launch = cuda.kernel(program, "attention_inner");
+    let launch = launch
+        .read(out_nq.card().values())
+        .read(grad_out_nq.card().values());
+    let launch = launch.write(&mut inner).size(count).size(heads.size);
+    launch.run([count.div_ceil(THREADS / WARP), 1, 1], [THREADS, 1], 0);
+
+    let plan = backward_plan(cuda, columns);
+    let (tiles, tile_count) = tiles(cuda, layout, plan.rows);
+    let segments = segments(cuda, layout);
+    let reads = |name| {
+        let launch = cuda.kernel(program, name).read(qkv_nc.card().values());
+        let launch = launch.read(log_sum_exp.card().values()).read(&inner);
+        launch.read(grad_out_nq.card().values())
+    };
+    let [name, key_name] = plan.names;
+    let [shared, key_shared] = plan.words.map(|words| words * size_of::<f32>());
+    let launch = reads(name).write(grad_qkv_nc.card_mut().values_mut());
+    let launch = facts(launch.read(&segments).read(&tiles), heads, rule).word(window(rule));
+    launch.run([tile_count, heads.query, 1], [plan.threads, 1], shared);
+
+    let [starts, members] = below(cuda, layout);
+    let launch = reads(key_name).write(grad_qkv_nc.card_mut().values_mut());
+    let launch = launch
+        .read(&segments)
+        .read(&tiles)
+        .read(&starts)
+        .read(&members);
+    let launch = facts(launch, heads, rule).word(window(rule));
+    launch.run(
+        [tile_count, heads.key_value, 1],
+        [plan.threads, 1],
+        key_shared,
+    );
+}
+
+/// The kernels for the gradients in queries and in keys, the rows of their tiles, their threads and
+/// the words of shared memory of each.
+struct BackwardPlan {
+    names: [&'static str; 2],
+    rows: usize,
+    threads: usize,
+    words: [usize; 2],
+}
+
+fn backward_plan(cuda: &Cuda, columns: usize) -> BackwardPlan {
+    let fits = columns <= TENSOR_BACKWARD_COLUMNS_MAX;
+    if fits && cuda.precision() == Precision::Bfloat16 {
+        let (row, turned) = tensor_words(columns);
+        let tiles = 2 * (TENSOR_ROWS + TENSOR_STEP) * row;
+        return BackwardPlan {
+            names: [
+                "attention_backward_query_tensor",
+                "attention_backward_key_tensor",
+            ],
+            rows: TENSOR_ROWS,
+            threads: TENSOR_THREADS,
+            words: [tiles + turned, tiles + 2 * turned + 2 * TENSOR_STEP],
+        };
+    }
+    let rows = backward_rows(columns);
+    let (tile, block) = (rows * (columns + 1), rows * (rows + 1));
+    BackwardPlan {
+        names: ["attention_backward_query", "attention_backward_key"],
+        rows,
+        threads: THREADS,
+        words: [4 * tile + block, 4 * tile + 2 * block],
+    }
+}
+
+/// [`crate::attention::append`].
+pub(crate) fn append(cuda: &Cuda, heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
+    let width = 2 * heads.key_value * heads.size;
+    let count = at.len() * width;
+    let launch = cuda.core("append_rows").read(qkv_rc.card().values());
+    let launch = launch
+        .write(cache.card_mut().values_mut())
+        .read(&cuda.table(at));
+    let launch = launch.size(count).size(heads.columns());
+    launch.size(heads.query_columns()).size(width).over(count);
+}
+
+/// [`crate::attention::cached`], of spans that a window has cut.
+pub(crate) fn cached(
+    cuda: &Cuda,
+    heads: &Heads,
+    rule: &Rule,
+    qkv_rc: &Matrix,
+    cache: &Matrix,
+    spans: &[RowSpans],
+    out_rq: &mut Matrix,
+) {
+    let (program, columns) = program(heads);
+    let bounds = spans.iter().flat_map(|spans| {
+        let RowSpans { shared, own } = spans;
+        [shared.start, shared.end, own.start, own.end].map(|bound| bound as u32)
+    });
+    let launch = cuda.kernel(program, "attention_cached");
+    let launch = launch
+        .read(qkv_rc.card().values())
+        .read(cache.card().values());
+    let launch = launch.read(&cuda.table(&bounds.collect::<Vec<_>>()));
+    let launch = launch.write(out_rq.card_mut().values_mut());
+    let turns = (heads.query / heads.key_value).div_ceil(CACHED_QUERIES);
+    let shared = CACHED_WARPS * CACHED_QUERIES * (columns + 2) * size_of::<f32>();
+    let grid = [spans.len(), heads.key_value, turns];
+    facts(launch, heads, rule).run(grid, [THREADS, 1], shared);
+}
