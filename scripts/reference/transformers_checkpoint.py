@@ -21,12 +21,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 TOLERANCE = 1e-4
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("checkpoint")
-    parser.add_argument("--enigma", default="target/release/enigma")
-    args = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(args.checkpoint, dtype=torch.float32).eval()
+def differs(checkpoint, enigma):
+    """Prints the largest difference, and gives whether it is too large."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
     vocabulary = model.config.vocab_size
     generator = torch.Generator().manual_seed(0)
     prompts = [torch.randint(3, vocabulary, (length,), generator=generator).tolist() for length in (1, 7, 40, 97)]
@@ -36,7 +33,7 @@ def main():
             for token in range(vocabulary):
                 rows.write(json.dumps({"prompt_ids": prompt, "completion_ids": [token]}) + "\n")
         rows.flush()
-        command = [args.enigma, "score", "--model", args.checkpoint, "--input", rows.name, "--json"]
+        command = [enigma, "score", "--model", checkpoint, "--input", rows.name, "--json"]
         lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     found = torch.tensor([json.loads(line)["logprobs"][0] for line in lines]).view(len(prompts), vocabulary)
 
@@ -45,12 +42,20 @@ def main():
         for prompt, logprobs in zip(prompts, found):
             expected = model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
             largest = max(largest, (expected - logprobs).abs().max().item())
-    tokenizer = AutoTokenizer.from_pretrained(args.checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     messages = [{"role": "user", "content": "How many?"}]
     ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    print(f"{args.checkpoint}: {len(prompts)} x {vocabulary} log-probabilities, "
+    print(f"{checkpoint}: {len(prompts)} x {vocabulary} log-probabilities, "
           f"largest difference {largest:.2e} (limit {TOLERANCE:.0e}); chat template gives {len(ids)} ids")
-    sys.exit(largest > TOLERANCE)
+    return largest > TOLERANCE
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint")
+    parser.add_argument("--enigma", default="target/release/enigma")
+    args = parser.parse_args()
+    sys.exit(differs(args.checkpoint, args.enigma))
 
 
 if __name__ == "__main__":

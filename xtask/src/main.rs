@@ -4,10 +4,12 @@
 //! model; `cargo xtask nano-follows [--model nano]` tells how far a model follows its principles.
 //! `cargo xtask arms --out DIR [--seeds 3]` compares the four arms of the objective on the
 //! built-in run. `cargo xtask plant [--out DIR] [--only WORD]` plants faults in copies of the
-//! sources and sees whether `enigma verify` catches them. The tidy tests beside this binary hold
-//! the rules of the house; `cargo test -p xtask` runs them.
+//! sources and sees whether `enigma verify` catches them. `cargo xtask fuzz [--seconds 600]
+//! [--only READER]` reads damaged files for so long with each reader. The tidy tests beside this
+//! binary hold the rules of the house; `cargo test -p xtask` runs them.
 
 mod arms;
+mod fuzz;
 mod nano;
 mod plant;
 
@@ -17,7 +19,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask nano-data --out DIR [--seed 1] [--rows 110000]
        cargo xtask nano-follows [--model nano]
        cargo xtask arms --out DIR [--seeds 3]
-       cargo xtask plant [--out DIR] [--only WORD]";
+       cargo xtask plant [--out DIR] [--only WORD]
+       cargo xtask fuzz [--seconds 600] [--only READER]";
 
 /// The program that `cargo build --release` makes.
 const PROGRAM: &str = "target/release/enigma";
@@ -39,6 +42,10 @@ enum Command {
     },
     Plant {
         out: PathBuf,
+        only: String,
+    },
+    Fuzz {
+        seconds: u64,
         only: String,
     },
 }
@@ -65,6 +72,9 @@ fn main() -> ExitCode {
             arms::compare(PROGRAM, &out, seeds, said).map_err(|error| error.to_string())
         }
         Command::Plant { out, only } => plant::plant(&out, &only, &mut |line| eprintln!("{line}")),
+        Command::Fuzz { seconds, only } => {
+            fuzz::fuzz(seconds, &only, &mut |line| eprintln!("{line}"))
+        }
     };
     match done {
         Ok(text) => {
@@ -90,10 +100,11 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         "nano-follows" => &["--model"],
         "arms" => &["--out", "--seeds"],
         "plant" => &["--out", "--only"],
+        "fuzz" => &["--seconds", "--only"],
         _ => return Err(format!("unknown command `{command}`")),
     };
     let (mut out, mut model, mut only) = (None, "nano".to_owned(), String::new());
-    let (mut seed, mut rows, mut seeds) = (1, 110_000, 3);
+    let (mut seed, mut rows, mut seeds, mut seconds) = (1, 110_000, 3, 600);
     for pair in options.chunks(2) {
         let [name, value] = pair else {
             return Err(format!("`{}` has no value", pair[0]));
@@ -112,11 +123,15 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
             "--out" => out = Some(PathBuf::from(value)),
             "--seed" => seed = number()?,
             "--seeds" => seeds = number()?,
+            "--seconds" => seconds = number()?,
             _ => rows = number()? as usize,
         }
     }
     if command == "nano-follows" {
         return Ok(Command::NanoFollows { model });
+    }
+    if command == "fuzz" {
+        return Ok(Command::Fuzz { seconds, only });
     }
     if command == "plant" {
         let out = out.unwrap_or_else(plant::default_folder);
@@ -156,6 +171,11 @@ mod tests {
             only: "cache".to_owned(),
         };
         check("plant --out x --only cache", Ok(plant));
+        let fuzz = Command::Fuzz {
+            seconds: 5,
+            only: "csv".to_owned(),
+        };
+        check("fuzz --seconds 5 --only csv", Ok(fuzz));
         check("arms --rows 2 --out x", Err("unknown option `--rows`"));
         check("", Err("no command given"));
         check("data", Err("unknown command `data`"));

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::plan::Disk;
 use crate::range::OutOfRange;
 use crate::recipe::RecipeError;
 use crate::signals::Signal;
@@ -255,6 +256,25 @@ pub(crate) enum InputError {
         path: PathBuf,
         /// The system's words.
         reason: String,
+    },
+    /// A run that the file system cannot hold.
+    #[error(
+        "the run in {} takes about {} MiB ({} checkpoints of {} MiB at once, and its records), \
+         found {} MiB free; keep fewer by run.save_steps and run.save_total_limit, or choose \
+         another place with --out",
+        path.display(),
+        disk.needed() >> 20,
+        disk.checkpoints,
+        disk.checkpoint_bytes >> 20,
+        free >> 20
+    )]
+    NoSpace {
+        /// The run's folder.
+        path: PathBuf,
+        /// What it takes.
+        disk: Disk,
+        /// Bytes that are free.
+        free: u64,
     },
     /// A run that kept nothing.
     #[error(

@@ -59,5 +59,6 @@ fn run(command: &mut Command, screen: &Screen) -> Result<(), Failure> {
         Command::Principles(arguments) => commands::principles(arguments, screen),
         Command::Stationary(arguments) => commands::stationary(arguments, screen),
         Command::Models(arguments) => commands::models(arguments, screen),
+        Command::Bench(arguments) => commands::bench(arguments, screen),
     }
 }

@@ -76,10 +76,11 @@ pub(crate) fn not_negative(key: &'static str, found: f64) -> Result<(), OutOfRan
     )
 }
 
-/// A count of 1 or more.
+/// A count of 1 or more, and so few that the product of two can be counted.
 ///
 /// # Errors
 /// [`OutOfRange`].
 pub(crate) fn some(key: &'static str, found: usize) -> Result<(), OutOfRange> {
-    require(found > 0, key, found, "1 or more")
+    require(found > 0, key, found, "1 or more")?;
+    require(found < 1 << 32, key, found, "below 4294967296")
 }

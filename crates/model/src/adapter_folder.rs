@@ -39,8 +39,8 @@ impl AdapterFolder {
         };
         refuse_others(&config)?;
         let text = |key| config.get(key).and_then(Value::as_str).map(str::to_owned);
-        let r = number(&config, "r", 8.0, "a whole number from 1", |r| {
-            r >= 1.0 && r.fract() == 0.0
+        let r = number(&config, "r", 8.0, "a whole number from 1 to 65536", |r| {
+            (1.0..=65536.0).contains(&r) && r.fract() == 0.0
         })?;
         let below_one = |p: f64| (0.0..1.0).contains(&p);
         let dropout = "a number in [0, 1)";

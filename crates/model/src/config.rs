@@ -130,6 +130,12 @@ impl Config {
         read::resolve(object("config.json", &text)?, generation)
     }
 
+    /// What `config.json` asks for and this engine does not compute, each by its key; nothing where
+    /// it is refused for another reason.
+    pub(crate) fn refusals(json: &Map<String, Value>) -> Vec<ModelError> {
+        read::refusals(json.clone())
+    }
+
     /// The configuration of a fresh model.
     ///
     /// # Errors

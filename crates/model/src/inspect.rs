@@ -49,6 +49,9 @@ impl Inspection {
         let json = object("config.json", &source.required("config.json")?)?;
         let mut unsupported = Vec::new();
         let config = read(Config::open(source), &mut unsupported)?;
+        // The first is there.
+        let others = Config::refusals(&json).into_iter().skip(1);
+        unsupported.extend(others.map(|refusal| refusal.to_string()));
         let stored = read(Weights::headers(source), &mut unsupported)?;
         if let (Some(_), Some(config)) = (&stored, &config) {
             read(Transformer::check_weights(source, config), &mut unsupported)?;

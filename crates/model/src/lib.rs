@@ -15,12 +15,14 @@ mod adapter_folder;
 mod decoder;
 mod generation;
 mod lora;
+mod machine;
 mod memory;
 mod optimizer;
 mod probe;
 mod store;
 mod training_state;
 mod transformer;
+mod work;
 
 mod inspect;
 
@@ -35,9 +37,11 @@ pub use error::ModelError;
 pub use inspect::Inspection;
 pub use kernel::{CudaError, CudaOptions, Device, Precision};
 pub use lora::{LoraOptions, TargetModules};
+pub use machine::MachineRates;
 pub use memory::{Trained, Workload};
 pub use optimizer::OptimizerOptions;
 pub use source::{Embedded, Source};
 pub use tokenizer::{ChatTokenizer, PLAIN_TEMPLATE, TemplateFacts, TokenizerFacts};
 pub use transformer::Transformer;
 pub use weights::Dtype;
+pub use work::Pass;

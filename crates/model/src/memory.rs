@@ -3,9 +3,9 @@
 //! A run holds the weights and their copies, and the activations of its largest pass; beside them,
 //! at one moment or another, what a rollout, a pass of the reference or the head's backward needs.
 
-use crate::Config;
 use crate::generation::{CACHE_VALUES_MAX, LOGITS_MAX, PREFILL_TOKENS_MAX, ROWS_MAX};
 use crate::lora::{LoraOptions, Module};
+use crate::{Config, Rotation};
 
 /// What a run computes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +114,14 @@ impl Config {
         options.modules(self).expect("targets that the model has")
     }
 
-    /// Sines and cosines of every position, for each rotation.
+    /// Sines and cosines of every position, for each rotation; where short sequences turn by other
+    /// factors, theirs once more.
     fn rope_values(&self) -> usize {
-        self.rotations.len() * self.max_position_embeddings * self.head_size
+        let values = |rotation: &Rotation| {
+            let short = rotation.changes_at().unwrap_or(0);
+            (self.max_position_embeddings + short) * rotation.entries
+        };
+        self.rotations.iter().map(values).sum()
     }
 
     /// Values that training keeps for each token: the trace, scratch, and the gradients in the
@@ -174,7 +179,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Family, Shape, TargetModules};
+    use crate::{Family, Scaling, Shape, TargetModules};
 
     use super::*;
 
@@ -242,6 +247,23 @@ mod tests {
         );
         config.vocabulary *= 10;
         assert_eq!(bytes(&config, 20_001) - bytes(&config, 20_000), slope);
+    }
+
+    #[test]
+    fn angles_of_short_and_of_long_texts_both_count_and_only_of_entries_that_turn() {
+        let mut config = config();
+        let bytes = |config: &Config| config.sampling_bytes(&workload(0, 0));
+        let before = bytes(&config);
+        let rotation = &mut config.rotations[0];
+        assert_eq!(rotation.entries, 4);
+        rotation.entries = 2;
+        rotation.scaling = Scaling::LongRope {
+            short: vec![1.0],
+            long: vec![2.0],
+            original: 16,
+            attention: 1.0,
+        };
+        assert_eq!(before - bytes(&config), 4 * (64 * 4 - (64 + 16) * 2));
     }
 
     #[test]

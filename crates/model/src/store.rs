@@ -38,10 +38,9 @@ impl Transformer {
         let built = Parameters::build(&config, device, |place, rows, columns| {
             stream += 1;
             let key = key.child(stream);
-            let normal = |i| (deviation * key.normal(i as u64)) as f32;
             Ok::<_, std::convert::Infallible>(match place.fresh(&config) {
                 Some(value) => vec![value; rows * columns],
-                None => (0..rows * columns).map(normal).collect(),
+                None => normals(key, deviation, rows * columns, device.threads()),
             })
         });
         let Ok(parameters) = built;
@@ -137,6 +136,25 @@ fn each(outer: usize, inner: usize, mut visit: impl FnMut(usize, usize, usize)) 
             }
         }
     }
+}
+
+/// Entries that are worth a thread: about a millisecond.
+const DRAWN_MIN: usize = 1 << 15;
+
+/// Normal numbers of mean 0, entry `i` at the counter `i`, drawn by so many threads.
+fn normals(key: Key, deviation: f64, count: usize, threads: usize) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    let part = count.div_ceil(threads).max(DRAWN_MIN);
+    std::thread::scope(|scope| {
+        for (index, values) in values.chunks_mut(part).enumerate() {
+            scope.spawn(move || {
+                for (counter, value) in (part * index..).zip(values) {
+                    *value = (deviation * key.normal(counter as u64)) as f32;
+                }
+            });
+        }
+    });
+    values
 }
 
 impl Place {

@@ -12,6 +12,7 @@ mod template;
 
 use std::{borrow::Cow, fs, path::Path};
 
+use guard::guarded;
 use policy::{Message, TextCodec, TextError};
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
@@ -121,6 +122,11 @@ impl ChatTokenizer {
         self.template.render(messages, true)
     }
 
+    /// Bytes of the files that [`save`](Self::save) writes.
+    pub fn saved_bytes(&self) -> usize {
+        self.files.iter().map(|(_, text)| text.len()).sum()
+    }
+
     /// Writes the files it was opened from, unchanged but for added tokens; and the template, if it
     /// was the caller's.
     ///
@@ -141,11 +147,10 @@ impl TextCodec for ChatTokenizer {
     }
 
     fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        match self.tokenizer.encode_fast(text, false) {
+        let encoded = guarded(|| self.tokenizer.encode_fast(text, false));
+        match encoded.and_then(|result| result.map_err(|error| error.to_string())) {
             Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(TextError::Encode {
-                reason: error.to_string(),
-            }),
+            Err(reason) => Err(TextError::Encode { reason }),
         }
     }
 
@@ -173,11 +178,15 @@ fn tokenizer_text(
 }
 
 /// The tokenizer alone: a cut or a padding that `tokenizer.json` asks for is for those who batch.
+///
+/// `tokenizers` 0.23 unwraps inside its reader, as where a decoder lacks a key (`decoders/mod.rs`).
 fn read_tokenizer(text: &str) -> Result<Tokenizer, ModelError> {
     let failure = |error: tokenizers::Error| ModelError::Tokenizer {
         reason: error.to_string(),
     };
-    let mut tokenizer = Tokenizer::from_bytes(text.as_bytes()).map_err(failure)?;
+    let read = guarded(|| Tokenizer::from_bytes(text.as_bytes()));
+    let read = read.map_err(|reason| ModelError::Tokenizer { reason })?;
+    let mut tokenizer = read.map_err(failure)?;
     tokenizer.with_truncation(None).map_err(failure)?;
     tokenizer.with_padding(None);
     Ok(tokenizer)

@@ -9,11 +9,11 @@ use std::path::Path;
 
 use crate::adapter_folder::{WEIGHTS, tensor_name, transposed};
 use crate::decoder::{Adapter, Parameters, Tensor, tensors};
-use crate::lora::modules;
+use crate::lora::{LoraOptions, modules};
 use crate::optimizer::Optimizer;
 use crate::store::{named, read, take};
 use crate::weights::{Dtype, Weights, write_file};
-use crate::{ModelError, Source, Transformer};
+use crate::{Config, ModelError, Source, Transformer};
 
 const FILE: &str = "optimizer.safetensors";
 const STEP: &str = "step";
@@ -21,6 +21,20 @@ const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 
 /// A tensor to be written: name, shape, and what gives its values.
 type Entry<'a> = (String, Vec<usize>, Box<dyn FnOnce() -> Vec<f32> + 'a>);
+
+impl Config {
+    /// Bytes of the numbers in a checkpoint whose weights, or adapters where there are any, are
+    /// stored as `stored`: the weights, two moments of each, and where they are rounded the exact
+    /// ones. The headers' and the tokenizer's come to this.
+    ///
+    /// # Panics
+    /// If a target of LoRA is no module of this model.
+    pub fn checkpoint_bytes(&self, lora: Option<&LoraOptions>, stored: Dtype) -> usize {
+        let trained = lora.map_or_else(|| self.parameters(), |lora| self.lora_parameters(lora));
+        let exact = usize::from(stored != Dtype::F32);
+        trained * (stored.width() + (MOMENTS.len() + exact) * Dtype::F32.width())
+    }
+}
 
 impl Transformer {
     /// Writes the optimiser's state into the folder of a checkpoint whose weights are
@@ -287,6 +301,24 @@ mod tests {
                 assert_eq!(bits(&second), bits(&unbroken), "{family}, {}", dtype.name());
                 assert_ne!(bits(&second), bits(&model(family)));
             }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_takes_the_bytes_that_are_planned_for_it() {
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let folder = Folder::new(&format!("bytes-{}", dtype.name()));
+            let mut learner = model("qwen3");
+            train(&mut learner, 0..1);
+            save(&learner, &folder, dtype);
+            let numbers = |file: &str| {
+                let bytes = fs::read(folder.0.join(file)).unwrap();
+                let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+                bytes.len() - 8 - header
+            };
+            // But for the one number of the steps.
+            let found = numbers("model.safetensors") + numbers(FILE) - 4;
+            assert_eq!(found, learner.config().checkpoint_bytes(None, dtype));
         }
     }
 

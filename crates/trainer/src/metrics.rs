@@ -50,14 +50,14 @@ pub(crate) fn difference_metrics(
     metrics
 }
 
-/// Seconds of a step and of the rollout in it, and tokens a second; a step without a rollout of its
-/// own has no figures of one.
+/// Seconds of a step, of the rollout in it and of making that ready, and tokens a second; a step
+/// without a rollout of its own has no figures of one.
 pub(crate) fn time_metrics(
-    [step, rollout]: [Duration; 2],
+    [step, rollout, scoring]: [Duration; 3],
     sampled: usize,
     computed: usize,
 ) -> Vec<(String, f64)> {
-    let update = step.saturating_sub(rollout);
+    let update = step.saturating_sub(rollout + scoring);
     let rate = |tokens: usize, time: Duration| tokens as f64 / time.as_secs_f64();
     let mut metrics = named(&[
         ("step_time", step.as_secs_f64()),
@@ -67,6 +67,7 @@ pub(crate) fn time_metrics(
     if !rollout.is_zero() {
         metrics.extend(named(&[
             ("rollout_time", rollout.as_secs_f64()),
+            ("scoring_time", scoring.as_secs_f64()),
             ("rollout_tokens_per_second", rate(sampled, rollout)),
         ]));
     }

@@ -168,11 +168,12 @@ impl<'a> Training<'a> {
     ) -> Result<StepRecord, TrainError> {
         let start = Instant::now();
         let is_fresh = self.is_due(updates);
-        let mut rollout_time = Duration::ZERO;
+        let [mut rollout_time, mut scoring_time] = [Duration::ZERO; 2];
         if is_fresh {
             let collected = self.collect(policy, graders, updates, observer)?;
             rollout_time = start.elapsed();
             self.current = Some(self.prepare(policy, collected, graders, updates)?);
+            scoring_time = start.elapsed().saturating_sub(rollout_time);
         }
         let current = self
             .current
@@ -189,7 +190,7 @@ impl<'a> Training<'a> {
         }
         metrics.push(("num_tokens".to_owned(), self.tokens as f64));
         let computed = current.experience.batch.computed_tokens();
-        let times = [start.elapsed(), rollout_time];
+        let times = [start.elapsed(), rollout_time, scoring_time];
         metrics.extend(time_metrics(times, current.sampled, computed));
         self.done = Done {
             updates: updates + 1,

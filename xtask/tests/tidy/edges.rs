@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use crate::tree::{paths, read, report, rust_files, without_tests};
 
 /// By folder, the workspace crates that a crate may depend on. `cli` is the binary `enigma`.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("crates/math", &[]),
+    ("crates/fuzz", &["math"]),
+    ("crates/guard", &[]),
     ("crates/transport", &["math"]),
     ("crates/information", &["math"]),
     ("crates/policy", &["math"]),
@@ -22,7 +24,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("crates/record", &[]),
     ("crates/plot", &[]),
     ("crates/stationary", &["math"]),
-    ("crates/model", &["math", "policy", "kernel"]),
+    ("crates/model", &["math", "policy", "kernel", "guard"]),
     (
         "crates/trainer",
         &[
@@ -67,6 +69,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "verify",
             "report",
             "plot",
+            "guard",
         ],
     ),
     ("xtask", &["math"]),

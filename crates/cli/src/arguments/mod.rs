@@ -1,6 +1,7 @@
 //! What can be typed after `enigma`. Nothing here is interpreted: a command turns its arguments
 //! into a checked plan once, and carries that. Each command's arguments have a file.
 
+mod bench;
 mod explain;
 mod generate;
 mod model;
@@ -13,6 +14,10 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use bench::{
+    BenchArguments, BenchCommand, BenchDecodeArguments, BenchGrpoArguments, BenchUpdateArguments,
+    LengthsChoice, ShapeChoice, WorkArguments,
+};
 pub(crate) use explain::ExplainArguments;
 pub(crate) use generate::GenerateArguments;
 pub(crate) use model::{DeviceChoice, MachineArguments, ModelArguments};
@@ -56,13 +61,15 @@ pub(crate) enum Command {
     Principles(PrinciplesArguments),
     /// Look at a model before it is trained
     Models(ModelsArguments),
+    /// Time the real step, or a part of it, on a model of random weights
+    Bench(BenchArguments),
 }
 
 impl Command {
     /// The model that the command line names, and the argument that names it.
     pub(crate) fn model(&mut self) -> Option<(&'static str, &mut String)> {
         match self {
-            Self::Train(_) | Self::Sft(_) | Self::Explain(_) => None,
+            Self::Train(_) | Self::Sft(_) | Self::Explain(_) | Self::Bench(_) => None,
             Self::Generate(arguments) => Some(("--model", &mut arguments.model.model)),
             Self::Score(arguments) => Some(("--model", &mut arguments.model.model)),
             Self::Verify(arguments) => Some(("--model", &mut arguments.model)),
@@ -102,6 +109,7 @@ impl Command {
                 ModelsCommand::Merge(arguments) => arguments.machine.plain,
             },
             Self::Stationary(arguments) => arguments.machine.plain,
+            Self::Bench(arguments) => arguments.command.work().machine.plain,
         }
     }
 }

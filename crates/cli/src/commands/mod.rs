@@ -1,6 +1,7 @@
 //! The commands, one a file; each turns its arguments into a plan, and runs that.
 
 mod begin;
+mod bench;
 mod explain;
 mod generate;
 mod keeper;
@@ -16,6 +17,7 @@ mod study;
 mod train;
 mod verify;
 
+pub(crate) use bench::bench;
 pub(crate) use explain::explain;
 pub(crate) use generate::generate;
 pub(crate) use models::models;

@@ -7,13 +7,27 @@ use policy::TextCodec;
 use super::begin::{Resumed, damaged};
 use crate::error::InputError;
 use crate::machine::Opened;
-use crate::plan;
+use crate::plan::{self, Disk};
 use crate::recipe::{ModelSection, OptimizerSection};
-use crate::terminal::Screen;
+use crate::terminal::{Screen, grouped};
 
 /// Streams of the key of a seed that weights and adapters are drawn from; the trainer's start at 0.
 const WEIGHTS: u64 = u64::MAX;
 const ADAPTERS: u64 = u64::MAX - 1;
+
+/// What a run leaves on disk, beside what is free.
+pub(super) fn disk_words(disk: &Disk) -> String {
+    let mebibytes = |bytes: u64| grouped((bytes >> 20) as usize);
+    let free = disk.free_bytes.map_or(String::new(), |free| {
+        format!("; {} MiB free", mebibytes(free))
+    });
+    format!(
+        "at most {} MiB, {} checkpoints of {} MiB at once{free}",
+        mebibytes(disk.needed()),
+        disk.checkpoints,
+        mebibytes(disk.checkpoint_bytes),
+    )
+}
 
 /// The model with its weights, ready to learn: all of them, or adapters beside them.
 ///

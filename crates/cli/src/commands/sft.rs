@@ -150,7 +150,9 @@ fn dry_run(plan: &SftPlan, text: &str, json: bool, screen: &Screen) -> Result<()
     if json {
         let examples = plan.examples.len();
         let budget = json!({"examples": examples, "completion_tokens": completion_tokens});
-        output(&json!({"plan": plan.recipe, "budget": budget, "run": plan.out}).to_string())?;
+        let (recipe, disk, out) = (&plan.recipe, &plan.disk, &plan.out);
+        let object = json!({"plan": recipe, "budget": budget, "disk": disk, "run": out});
+        output(&object.to_string())?;
         return Ok(());
     }
     output(text.trim_end())?;
@@ -161,6 +163,7 @@ fn dry_run(plan: &SftPlan, text: &str, json: bool, screen: &Screen) -> Result<()
             "their completions",
             format!("{} tokens", grouped(completion_tokens)),
         ),
+        ("planned disk", run::disk_words(&plan.disk)),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -158,6 +158,7 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
         let object = serde_json::json!({
             "plan": plan.recipe,
             "budget": budget,
+            "disk": plan.disk,
             "data": plan.data,
             "run": plan.out,
         });
@@ -190,6 +191,7 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
             "planned memory",
             format!("{} MiB", grouped(budget.memory_bytes >> 20)),
         ),
+        ("planned disk", run::disk_words(&plan.disk)),
         (
             "on an NVIDIA card",
             format!("{} MiB, not yet measured", grouped(budget.card_bytes >> 20)),

@@ -18,6 +18,8 @@ mod rows;
 mod source;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use conversation::{Conversation, completion};

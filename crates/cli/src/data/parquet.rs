@@ -1,9 +1,13 @@
 //! Parquet: rows of a file, of the columns asked for alone. A page of each column is held at a
 //! time.
+//!
+//! The record reader of `parquet` 60 indexes and unwraps where a file contradicts itself, as where
+//! a page holds fewer values than it says, so it is read behind a guard.
 
 use std::fmt::Display;
 use std::sync::Arc;
 
+use guard::guarded;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
@@ -20,6 +24,11 @@ pub(super) fn rows<R: ChunkReader + 'static>(
     file: R,
     columns: Option<&[&str]>,
 ) -> Result<impl Iterator<Item = Result<Numbered, Fault>> + use<R>, Fault> {
+    let opened = guarded(|| opened(file, columns));
+    opened.unwrap_or_else(|panic| Err(refused(panic)))
+}
+
+fn opened<R: ChunkReader + 'static>(file: R, columns: Option<&[&str]>) -> Result<Rows, Fault> {
     let reader = SerializedFileReader::new(file).map_err(refused)?;
     let schema = reader.metadata().file_metadata().schema();
     let asked = |name: &str| columns.is_none_or(|columns| columns.contains(&name));
@@ -29,11 +38,40 @@ pub(super) fn rows<R: ChunkReader + 'static>(
         .build()
         .map_err(refused)?;
     let rows = RowIter::from_file_into(Box::new(reader));
-    let rows = rows.project(Some(projection)).map_err(refused)?;
-    Ok((1..).zip(rows).map(|(number, row)| match row {
-        Ok(row) => Ok((number, object(&row))),
-        Err(error) => Err(Fault::at(number, format!("damaged Parquet: {error}"))),
-    }))
+    Ok(Rows {
+        iterator: rows.project(Some(projection)).map_err(refused)?,
+        number: 0,
+        is_damaged: false,
+    })
+}
+
+/// Rows up to the first that is damaged.
+struct Rows {
+    iterator: RowIter<'static>,
+    number: usize,
+    is_damaged: bool,
+}
+
+impl Iterator for Rows {
+    type Item = Result<Numbered, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_damaged {
+            return None;
+        }
+        self.number += 1;
+        let read = guarded(|| self.iterator.next().map(|row| row.map(|row| object(&row))));
+        let reason = match read {
+            Ok(row) => match row? {
+                Ok(fields) => return Some(Ok((self.number, fields))),
+                Err(error) => error.to_string(),
+            },
+            Err(panic) => panic,
+        };
+        self.is_damaged = true;
+        let fault = Fault::at(self.number, format!("damaged Parquet: {reason}"));
+        Some(Err(fault))
+    }
 }
 
 fn refused(error: impl Display) -> Fault {

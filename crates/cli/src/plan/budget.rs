@@ -51,17 +51,23 @@ impl Budget {
             texts.clone().max().unwrap_or(1),
             texts.sum::<usize>().max(1),
         );
-        let trained = run.questions_per_step * most;
+        // Counts of a recipe may be so large that their products are only told to be huge.
+        let product = |counts: &[usize]| {
+            counts
+                .iter()
+                .fold(1, |all: usize, &n| all.saturating_mul(n))
+        };
+        let trained = product(&[run.questions_per_step, most]);
         let evaluated = evaluation.questions.min(held_out) * all;
-        let completions_per_step = trained * sampling.num_generations;
-        let evaluation_completions = evaluated * evaluation.samples;
+        let completions_per_step = product(&[trained, sampling.num_generations]);
+        let evaluation_completions = product(&[evaluated, evaluation.samples]);
         let rollouts = run.max_steps.div_ceil(recipe.grpo.num_iterations);
         let length = sampling.max_completion_length;
         let workload = Workload {
             computed_tokens: computed_tokens(recipe, most, longest_prompt),
             completions: completions_per_step.max(evaluation_completions),
             max_completion_length: length,
-            prompt_tokens: longest_prompt * trained.max(evaluated),
+            prompt_tokens: product(&[longest_prompt, trained.max(evaluated)]),
             gradient_checkpointing: recipe.model.gradient_checkpointing,
         };
         let kept = match &opened.lora {
@@ -73,13 +79,13 @@ impl Budget {
         let memory_bytes = config.training_bytes(&workload, kept);
         Self {
             completions_per_step,
-            sampled_tokens_max: rollouts * completions_per_step * length,
-            evaluation_tokens_max: 2 * evaluation_completions * length,
+            sampled_tokens_max: product(&[rollouts, completions_per_step, length]),
+            evaluation_tokens_max: product(&[2, evaluation_completions, length]),
             longest_prompt,
             parameters: config.parameters(),
             trainable_parameters: opened.trainable_parameters(),
             memory_bytes,
-            card_bytes: memory_bytes + config.card_bytes(&workload, kept),
+            card_bytes: memory_bytes.saturating_add(config.card_bytes(&workload, kept)),
         }
     }
 }
@@ -89,7 +95,8 @@ impl Budget {
 fn computed_tokens(recipe: &TrainRecipe, constitutions: usize, longest_prompt: usize) -> usize {
     let crossed = constitutions * (constitutions - 1);
     let rows = constitutions * recipe.sampling.num_generations + crossed;
-    let completions = rows * recipe.sampling.max_completion_length;
-    let question = constitutions * longest_prompt + completions;
-    (recipe.run.questions_per_step * question).min(recipe.run.micro_batch_tokens)
+    let completions = rows.saturating_mul(recipe.sampling.max_completion_length);
+    let question = completions.saturating_add(constitutions * longest_prompt);
+    let all = question.saturating_mul(recipe.run.questions_per_step);
+    all.min(recipe.run.micro_batch_tokens)
 }

@@ -3,6 +3,7 @@
 //! has been written yet.
 
 mod budget;
+mod disk;
 mod duplicates;
 mod fit;
 mod folder;
@@ -16,6 +17,7 @@ mod sft;
 mod train;
 
 pub(crate) use budget::Budget;
+pub(crate) use disk::Disk;
 pub(crate) use folder::{new_file, run_folder};
 pub(crate) use graders::graders;
 pub(crate) use scoring::{ScoringPlan, Subject, matched_principles};

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use policy::TextCodec;
 use trainer::{Example, SftSettings};
 
+use super::disk::Written;
 use super::inputs::inputs;
-use super::{duplicates, fit, principles, settings};
+use super::{Disk, duplicates, fit, principles, settings};
 use crate::data::{self, Exemplar, Form, Place, Source, find};
 use crate::error::InputError;
 use crate::machine::{self, Opened};
@@ -25,6 +26,8 @@ pub(crate) struct SftPlan {
     pub(crate) examples: Vec<Example>,
     /// How the run goes.
     pub(crate) settings: SftSettings,
+    /// How much is kept.
+    pub(crate) disk: Disk,
     /// The texts it is made from.
     pub(crate) inputs: Vec<(String, Source)>,
     /// What a reader should know before it starts.
@@ -96,6 +99,7 @@ impl SftPlan {
         fit::enough(key, recipe.run.per_device_train_batch_size, &examples)?;
         let settings = run_settings(&mut recipe, examples.len());
         let data = vec![("data.examples", source)];
+        let disk = Disk::new(&written(&recipe, &opened, &settings), &out)?;
         Ok(Self {
             inputs: inputs(&recipe.model, recipe.principles.as_ref(), data),
             recipe,
@@ -103,6 +107,7 @@ impl SftPlan {
             opened,
             examples,
             settings,
+            disk,
             notes,
         })
     }
@@ -126,6 +131,16 @@ fn example(codec: &dyn TextCodec, row: Exemplar) -> Result<(Place, Example), Inp
     let mut tokens_t = codec.encode(&row.completion).map_err(refused)?;
     tokens_t.push(codec.end_tokens()[0]);
     Ok((row.place, Example { prefix, tokens_t }))
+}
+
+fn written<'a>(recipe: &SftRecipe, opened: &'a Opened, settings: &SftSettings) -> Written<'a> {
+    Written {
+        opened,
+        dtype: settings::dtype(recipe.model.checkpoint_dtype),
+        saves: recipe.run.saves(),
+        steps: [settings.steps, settings.save_steps],
+        tokens: 0,
+    }
 }
 
 /// The settings; the recipe learns the number of steps.

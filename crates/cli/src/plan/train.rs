@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use record::DataRecord;
 use trainer::{EvaluationSettings, Settings, Task};
 
+use super::disk::Written;
 use super::inputs::inputs;
-use super::{Budget, fit, graders, principles, questions, settings};
+use super::{Budget, Disk, fit, graders, principles, questions, settings};
 use crate::data::Source;
 use crate::error::InputError;
 use crate::machine::{self, Opened};
@@ -31,6 +32,8 @@ pub(crate) struct TrainPlan {
     pub(crate) data: DataRecord,
     /// How much is computed.
     pub(crate) budget: Budget,
+    /// How much is kept.
+    pub(crate) disk: Disk,
     /// The texts it is made from.
     pub(crate) inputs: Vec<(String, Source)>,
     /// What a reader should know before it starts.
@@ -82,6 +85,7 @@ impl TrainPlan {
         )?;
         let (held_out, longest) = (questions.held_out.len(), questions.longest);
         let budget = Budget::new(&recipe, &opened, &principles, held_out, longest);
+        let disk = Disk::new(&written(&recipe, &opened, &budget), &out)?;
         Ok(Self {
             inputs: inputs(&recipe.model, Some(&recipe.principles), sources.named()),
             settings: run_settings(&recipe),
@@ -98,8 +102,26 @@ impl TrainPlan {
             opened,
             data: questions.record,
             budget,
+            disk,
             notes,
         })
+    }
+}
+
+fn written<'a>(recipe: &TrainRecipe, opened: &'a Opened, budget: &Budget) -> Written<'a> {
+    let TrainRecipe { run, sampling, .. } = recipe;
+    let logged = match run.log_completions_steps {
+        0 => 0,
+        every => run.max_steps / every,
+    };
+    let completions = logged.saturating_mul(budget.completions_per_step);
+    let tokens = completions.saturating_mul(sampling.max_completion_length);
+    Written {
+        opened,
+        dtype: settings::dtype(recipe.model.checkpoint_dtype),
+        saves: run.saves(),
+        steps: [run.max_steps, run.save_steps],
+        tokens: tokens.saturating_add(budget.evaluation_tokens_max),
     }
 }
 

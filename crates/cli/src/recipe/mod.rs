@@ -31,4 +31,6 @@ pub(crate) use terms::{
 pub(crate) use train::{Duplicates, PrincipleSection, QuestionSection, TrainRecipe};
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The binary as scripts meet it: exit codes, one-line errors, and what is on standard output.
 
 mod adapters;
+mod bench;
 mod card;
 mod create;
 mod data;
@@ -8,6 +9,7 @@ mod explain;
 mod faults;
 mod graders;
 mod hub;
+mod limits;
 mod models;
 mod principles;
 mod process;

@@ -66,6 +66,30 @@ fn a_model_that_is_not_supported_is_named_and_no_error() {
 }
 
 #[test]
+fn every_key_that_is_not_supported_is_named() {
+    let folder = place("inspect-keys");
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "num_attention_heads": 4,
+        "num_hidden_layers": 3, "vocab_size": 99, "intermediate_size": 64,
+        "max_position_embeddings": 64, "quantization_config": {"bits": 4}, "mlp_bias": true,
+        "hidden_act": "relu", "rope_scaling": {"rope_type": "dynamic", "factor": 2.0},
+    });
+    fs::create_dir_all(folder.join("model")).expect("the test's own folder");
+    fs::write(folder.join("model/config.json"), config.to_string()).expect("written");
+    let stdout = success(&folder, &["models", "inspect", "model", "--json"]);
+    let found: Value = serde_json::from_str(&stdout).expect("one JSON object");
+    let reasons = found["unsupported"].to_string();
+    for key in [
+        "quantization_config",
+        "mlp_bias",
+        "hidden_act",
+        "rope_scaling",
+    ] {
+        assert!(reasons.contains(key), "{key}: {reasons}");
+    }
+}
+
+#[test]
 fn a_damaged_model_and_a_batch_of_nothing_are_refused() {
     let folder = place("inspect-refused");
     fs::create_dir_all(folder.join("model")).expect("the test's own folder");

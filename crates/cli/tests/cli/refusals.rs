@@ -91,6 +91,10 @@ const VALUES: &[(&str, &str)] = &[
     ("optimizer.learning_rate=1e39", "; expected at most 1e30"),
     ("run.max_steps=0", "run.max_steps is 0; expected 1 or more"),
     (
+        "run.max_steps=9223372036854775807",
+        "expected below 4294967296",
+    ),
+    (
         "principles.files=[]",
         "principles.files is empty; expected one constitution file",
     ),

@@ -49,13 +49,28 @@ pub(super) fn resolve(json: Object, generation: Option<Object>) -> Result<Config
     Ok(config)
 }
 
+/// All that a configuration asks for and this engine does not compute: what is refused once the key
+/// that was refused before is left out.
+pub(super) fn refusals(mut json: Object) -> Vec<ModelError> {
+    let mut refusals = Vec::new();
+    while let Err(ModelError::Unsupported { what }) = resolve(json.clone(), None) {
+        let key = what.split(' ').next().unwrap_or_default();
+        let is_key = json.remove(key).is_some();
+        refusals.push(ModelError::Unsupported { what });
+        if !is_key {
+            break;
+        }
+    }
+    refusals
+}
+
 /// The configuration of a Llama with these keys.
 fn base(json: &Object, family: Family, generation: Option<Object>) -> Result<Config, ModelError> {
     let presumed = family.presumptions();
     let hidden_size = required(json, "hidden_size")?;
     let query_heads = required(json, "num_attention_heads")?;
     let head_size = head_size(json, hidden_size, query_heads)?;
-    let layers = required(json, "num_hidden_layers")?;
+    let layers = layers(json)?;
     let bias = flag(json, "attention_bias", false)?;
     let rotations = match family.rotations(json, head_size) {
         Some(rotations) => rotations?,
@@ -129,6 +144,16 @@ fn text_family(json: &Object) -> Option<Family> {
     let kind = json.get("text_config")?.get("model_type")?.as_str()?;
     let known = |family: &Family| family.model_type() == kind;
     Family::ALL.into_iter().find(known)
+}
+
+/// Each layer is listed with all its tensors, so that a number of them is more than a number.
+fn layers(json: &Object) -> Result<usize, ModelError> {
+    const MAX: usize = 4096;
+    let key = "num_hidden_layers";
+    match required(json, key)? {
+        layers if layers <= MAX => Ok(layers),
+        _ => Err(mistaken(key, json.get(key), &format!("at most {MAX}"))),
+    }
 }
 
 fn head_size(json: &Object, hidden_size: usize, query_heads: usize) -> Result<usize, ModelError> {

@@ -196,7 +196,7 @@ fn what_is_not_computed_is_refused_by_name() {
             "partial_rotary_factor 0.5 is",
         ),
         (
-            json!({"vocab_size": 1 << 24, "hidden_size": 1 << 22, "num_hidden_layers": 1 << 20}),
+            json!({"vocab_size": 1 << 24, "hidden_size": 1 << 22, "num_hidden_layers": 1 << 12}),
             "a model of ",
         ),
     ];
@@ -222,6 +222,10 @@ fn a_mistaken_value_is_named_with_what_was_expected() {
         (
             json!({"head_dim": null}),
             "head_dim is missing, expected a positive integer",
+        ),
+        (
+            json!({"num_hidden_layers": 1 << 24}),
+            "num_hidden_layers is 16777216, expected at most 4096",
         ),
         (
             json!({"num_hidden_layers": 0}),

@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 
+use guard::guarded;
 use tokenizers::Tokenizer;
 
 use crate::ModelError;
@@ -131,11 +132,12 @@ impl Decoder {
         let mut opened = vec![self.opening];
         opened.extend_from_slice(ids);
         let mut text = decode(tokenizer, &opened);
-        assert!(
-            text.starts_with(&self.opening_text),
-            "a decoder that appends"
-        );
-        text.split_off(self.opening_text.len())
+        if text.starts_with(&self.opening_text) {
+            text.split_off(self.opening_text.len())
+        } else {
+            // It does not append these: they are told as at the start.
+            decode(tokenizer, ids)
+        }
     }
 
     /// Whether an id is one that the tokenizer knows, and not special.
@@ -151,9 +153,12 @@ impl Decoder {
     }
 }
 
-/// The text of ids, of which none is special.
+/// The text of ids, of which none is special. Ids that the decoder does not take, which no sound
+/// one has, stand for their tokens as they are.
 fn decode(tokenizer: &Tokenizer, ids: &[u32]) -> String {
-    tokenizer
-        .decode(ids, false)
-        .expect("a decoder joins any tokens")
+    let decoded = guarded(|| tokenizer.decode(ids, false));
+    decoded.ok().and_then(Result::ok).unwrap_or_else(|| {
+        let tokens = ids.iter().filter_map(|&id| tokenizer.id_to_token(id));
+        tokens.collect()
+    })
 }

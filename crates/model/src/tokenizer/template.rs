@@ -6,6 +6,7 @@
 
 use std::io;
 
+use guard::guarded;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
@@ -45,11 +46,11 @@ impl ChatTemplate {
         environment.add_function("strftime_now", |pattern: String| {
             date::format(&pattern).map_err(|text| Error::new(ErrorKind::InvalidOperation, text))
         });
-        environment
-            .add_template_owned(NAME, without_generation_tags(source))
-            .map_err(|error| ModelError::Template {
-                reason: words(&error),
-            })?;
+        // minijinja 3.0 counts lines in 16 bits, and overflows where overflows are checked.
+        let text = without_generation_tags(source);
+        let added = guarded(|| environment.add_template_owned(NAME, text));
+        let added = added.and_then(|result| result.map_err(|error| words(&error)));
+        added.map_err(|reason| ModelError::Template { reason })?;
         Ok(Self {
             environment,
             special,
@@ -80,13 +81,10 @@ impl ChatTemplate {
             ("documents", Value::from(())),
             ("add_generation_prompt", Value::from(add_generation_prompt)),
         ]));
-        let rendered = self
-            .environment
-            .get_template(NAME)
-            .and_then(|template| template.render(context));
-        rendered.map_err(|error| TextError::Template {
-            reason: words(&error),
-        })
+        // `indent` and `format` of minijinja 3.0 panic at widths that no memory has.
+        let rendered = guarded(|| self.environment.get_template(NAME)?.render(context));
+        let rendered = rendered.and_then(|result| result.map_err(|error| words(&error)));
+        rendered.map_err(|reason| TextError::Template { reason })
     }
 }
 
@@ -117,8 +115,13 @@ fn without_generation_tags(source: &str) -> String {
     reason = "the engine hands options over by value"
 )]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
+    const INDENT_MAX: usize = 1024;
     let indent: Option<usize> = options.get("indent")?;
     options.assert_all_used()?;
+    if let Some(width) = indent.filter(|&width| width > INDENT_MAX) {
+        let mistake = format!("indent is {width}, expected at most {INDENT_MAX}");
+        return Err(Error::new(ErrorKind::InvalidOperation, mistake));
+    }
     let mut bytes = Vec::new();
     let written = match indent {
         None => value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced)),

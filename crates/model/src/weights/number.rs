@@ -27,7 +27,7 @@ impl Dtype {
     }
 
     /// Bytes of a number.
-    pub(super) fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::Bf16 => 2,

@@ -171,7 +171,9 @@ impl Weights {
     pub fn formats(&self) -> BTreeMap<String, usize> {
         let mut formats = BTreeMap::new();
         for Entry { header, .. } in self.tensors.values() {
-            *formats.entry(header.dtype.clone()).or_insert(0) += count(&header.shape).unwrap_or(0);
+            // A format that is not read may have any shape.
+            let format: &mut usize = formats.entry(header.dtype.clone()).or_insert(0);
+            *format = format.saturating_add(count(&header.shape).unwrap_or(usize::MAX));
         }
         formats
     }

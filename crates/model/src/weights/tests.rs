@@ -152,6 +152,19 @@ fn a_file_cut_anywhere_is_an_error() {
 }
 
 #[test]
+fn sizes_beyond_counting_are_no_overflow() {
+    let size = i64::MAX;
+    let entry = format!(r#"{{"dtype":"I4","shape":[{size},2],"data_offsets":[0,0]}}"#);
+    let folder = Folder::new("sizes");
+    let header = format!(r#"{{"a":{entry},"b":{entry}}}"#);
+    folder.put("model.safetensors", file_of(&header, 0));
+    let weights = Weights::headers(&folder.source()).expect("no byte is missing");
+    assert_eq!(weights.formats()["I4"], usize::MAX);
+    let found = weights.tensor("a", &[size as usize, 2]).unwrap_err();
+    assert!(found.to_string().contains("stored as I4"), "{found}");
+}
+
+#[test]
 fn a_header_that_contradicts_the_file_is_an_error() {
     let header = |entry: &str| format!(r#"{{"a":{entry}}}"#);
     let cases = [
