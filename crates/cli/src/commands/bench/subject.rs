@@ -52,7 +52,7 @@ impl Subject {
             LengthsChoice::Maximum => Vec::new(),
             LengthsChoice::Drawn => end_tokens(config.vocabulary, asked),
         };
-        let device = machine::device(&work.machine);
+        let device = machine::device(&work.machine)?;
         let mut policy = Transformer::random(config, &device, Key::new(WEIGHTS));
         policy.set_end_tokens(&end_tokens);
         let lora = (work.lora > 0).then(|| lora(work.lora));
