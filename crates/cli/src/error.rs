@@ -41,6 +41,22 @@ pub(crate) enum Failure {
         /// Its folder.
         run: PathBuf,
     },
+    /// A rank is gone, and the others cannot go on without it.
+    #[error("{reason}; go on from the last checkpoint with --resume {}", run.display())]
+    RankLost {
+        /// Where it was noticed, which rank, and what became of it.
+        reason: String,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// What stopped a rank other than 0.
+    #[error("rank {rank}: {failure}")]
+    OfRank {
+        /// The rank.
+        rank: usize,
+        /// What stopped it.
+        failure: Box<Failure>,
+    },
     /// Standard output was closed by its reader.
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
@@ -315,6 +331,29 @@ pub(crate) enum InputError {
         /// The run's folder.
         run: PathBuf,
     },
+    /// Ranks that are not about to make the same run.
+    #[error(
+        "{key} is {found} on rank {rank}; expected {expected}, as on rank 0: all ranks are given \
+         the same recipe and inputs"
+    )]
+    OtherRank {
+        /// The rank.
+        rank: usize,
+        /// The recipe's key, or the input.
+        key: String,
+        /// What the rank has.
+        found: String,
+        /// What rank 0 has.
+        expected: String,
+    },
+    /// A command of one process, given several.
+    #[error("{what} is made by one process; expected no launcher, found {size} ranks")]
+    Alone {
+        /// The command.
+        what: &'static str,
+        /// The ranks.
+        size: usize,
+    },
     /// A run cannot go on with other data or weights.
     #[error(
         "{name} has changed since the run {} began (by SHA-256); put it back, or start anew",
@@ -366,12 +405,22 @@ pub(crate) enum InputError {
 }
 
 impl Failure {
+    /// Whether it is what a signal asked for.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        match self {
+            Self::Interrupted { .. } => true,
+            Self::OfRank { failure, .. } => failure.is_asked_for(),
+            _ => false,
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Input(_) | Self::Stopped { .. } => ExitCode::from(2),
             Self::Interrupted { signal, .. } => ExitCode::from(signal.exit_code()),
-            Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::OfRank { failure, .. } => failure.exit_code(),
+            Self::RankLost { .. } | Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 }

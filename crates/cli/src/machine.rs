@@ -7,6 +7,7 @@ use model::{
     AdapterFolder, ChatTokenizer, Config, CudaError, CudaOptions, Device, LoraOptions, ModelError,
     PLAIN_TEMPLATE, Precision, Source, Transformer,
 };
+use ranks::Place;
 
 use crate::arguments::{DeviceChoice, MachineArguments, ModelArguments};
 use crate::data::find;
@@ -95,7 +96,19 @@ impl Opened {
 /// # Errors
 /// Where a card was asked for and none can be used.
 pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
-    choose(machine, Precision::Bfloat16)
+    device_of(machine, &Place::alone())
+}
+
+/// As [`device`], for a rank: where no number of threads was asked for, the ranks of a machine share
+/// its cores.
+///
+/// # Errors
+/// As [`device`].
+pub(crate) fn device_of(machine: &MachineArguments, place: &Place) -> Result<Device, InputError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = (place.local_size > 1).then(|| (cores / place.local_size).max(1));
+    let threads = machine.threads.map(usize::from).or(share);
+    choose(machine, Precision::Bfloat16, threads)
 }
 
 /// As [`device`], with all numbers in float32.
@@ -103,11 +116,19 @@ pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
 /// # Errors
 /// As [`device`].
 pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputError> {
-    choose(machine, Precision::Float32)
+    choose(
+        machine,
+        Precision::Float32,
+        machine.threads.map(usize::from),
+    )
 }
 
-fn choose(machine: &MachineArguments, precision: Precision) -> Result<Device, InputError> {
-    let cpu = || Device::cpu(machine.threads.map(usize::from));
+fn choose(
+    machine: &MachineArguments,
+    precision: Precision,
+    threads: Option<usize>,
+) -> Result<Device, InputError> {
+    let cpu = || Device::cpu(threads);
     if machine.device == DeviceChoice::Cpu {
         return Ok(cpu());
     }

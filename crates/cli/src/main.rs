@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of standard output has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(failure @ Failure::Interrupted { .. }) => {
+        Err(failure) if failure.is_asked_for() => {
             screen.line(failure.to_string());
             failure.exit_code()
         }

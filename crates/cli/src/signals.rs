@@ -57,6 +57,12 @@ impl Signals {
 }
 
 impl Signal {
+    /// The signal that leaves this exit code; `None` for 0.
+    pub(crate) fn of_exit_code(code: u8) -> Option<Self> {
+        code.checked_sub(128)
+            .map(|signal| Self(usize::from(signal)))
+    }
+
     /// The exit code of a process that it ended, as shells have it.
     pub(crate) fn exit_code(self) -> u8 {
         128 + self.0 as u8

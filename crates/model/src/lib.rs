@@ -19,6 +19,7 @@ mod machine;
 mod memory;
 mod optimizer;
 mod probe;
+mod shared;
 mod store;
 mod training_state;
 mod transformer;

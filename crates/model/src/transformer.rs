@@ -2,6 +2,7 @@
 
 use kernel::{Device, Matrix, head, pool, rows};
 use policy::{Batch, Policy, PolicyError, Scorer, Signals, UpdateReport};
+use ranks::{RankError, Ranks};
 
 use crate::decoder::{
     Activations, Decoder, Gradients, Packing, Parameters, Scratch, Selection, Trace,
@@ -440,6 +441,13 @@ impl Policy for Transformer {
             &mut training.gradients,
             &mut training.gradient,
         );
+    }
+
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
+        let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
+        let summed = training.gradient.sum_trained(ranks);
+        self.training = Some(training);
+        summed
     }
 
     fn update(&mut self, learning_rate: f64) -> UpdateReport {

@@ -88,6 +88,37 @@ impl Batch {
         slices
     }
 
+    /// Cuts the batch into so many parts of about equal cost; where there are too few rows, the
+    /// last have none. One part is the batch as it is; rows keep their order within a prefix.
+    ///
+    /// # Panics
+    /// If `count` is 0.
+    pub fn shares(&self, count: usize) -> Vec<Slice> {
+        assert!(count > 0, "a batch has at least one share");
+        if count == 1 {
+            return vec![Slice {
+                batch: self.clone(),
+                rows: (0..self.rows.len()).collect(),
+            }];
+        }
+        // The least size of slices that are few enough.
+        let (mut too_small, mut size) = (0, self.computed_tokens());
+        while size - too_small > 1 {
+            let middle = usize::midpoint(too_small, size);
+            if self.slices(middle).len() <= count {
+                size = middle;
+            } else {
+                too_small = middle;
+            }
+        }
+        let mut shares = self.slices(size);
+        shares.resize_with(count, || Slice {
+            batch: self.without_rows(),
+            rows: Vec::new(),
+        });
+        shares
+    }
+
     /// The signals of every row, from a `score` that is asked for one slice of at most `tokens_max`
     /// tokens after the other.
     ///
@@ -200,6 +231,24 @@ mod tests {
             }
         }
         assert_eq!(whole.slices(whole.computed_tokens()).len(), 1);
+    }
+
+    #[test]
+    fn shares_hold_every_row_once_and_none_is_much_larger_than_its_part() {
+        let whole = batch();
+        assert_eq!(whole.shares(1)[0].batch, whole);
+        for count in 2..9 {
+            let shares = whole.shares(count);
+            assert_eq!(shares.len(), count);
+            let mut seen: Vec<usize> = shares.iter().flat_map(|s| s.rows.clone()).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, (0..6).collect::<Vec<_>>(), "{count} shares");
+            // No part is larger than its even share and the longest prefix with its longest row.
+            let most = shares.iter().map(|share| share.batch.computed_tokens());
+            let most = most.max().expect("shares");
+            let limit = whole.computed_tokens() / count + 10 + 8;
+            assert!(most <= limit, "{most} of {limit} in {count} shares");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The three contracts of a policy: it samples, it scores, it learns.
 
+use ranks::{RankError, Ranks};
+
 use crate::{Batch, Request, Sample, SampleProgress, SamplingOptions, Signals};
 
 /// Draws completions. An engine behind a network interface is this and no more.
@@ -31,7 +33,8 @@ pub trait Scorer {
 /// A policy that can be trained.
 ///
 /// One step is [`forward`](Self::forward), [`backward`](Self::backward) (once for each slice of the
-/// batch, gradients add up) and one [`update`](Self::update).
+/// batch, gradients add up), one [`sum_gradient`](Self::sum_gradient) and one
+/// [`update`](Self::update).
 pub trait Policy: Sampler + Scorer {
     /// As [`Scorer::signals`], but under the frozen policy that training started from.
     ///
@@ -54,6 +57,13 @@ pub trait Policy: Sampler + Scorer {
     /// # Panics
     /// Without a forward before it, or if the shapes differ from its signals.
     fn backward(&mut self, gradient: &Signals);
+
+    /// Adds up the gradient gathered by all ranks of a run: each then has the same, to the bit. A
+    /// rank without a backward pass brings zeros.
+    ///
+    /// # Errors
+    /// Where a rank is lost; the gradient is then worth nothing.
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError>;
 
     /// Descends along the gathered gradient at this learning rate, and clears it.
     ///

@@ -5,6 +5,7 @@
 //! Axes: `c` contexts, `s` states (start, then each token), `v` vocabulary.
 
 use math::{log_softmax, softmax};
+use ranks::{RankError, Ranks};
 
 use crate::{
     Batch, Finish, Policy, PolicyError, Probe, Request, Row, Sample, SampleProgress, Sampler,
@@ -280,6 +281,10 @@ impl Policy for TabularPolicy {
                 }
             }
         }
+    }
+
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
+        ranks.all_reduce(&mut self.gradient)
     }
 
     fn update(&mut self, learning_rate: f64) -> UpdateReport {

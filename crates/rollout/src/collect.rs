@@ -97,7 +97,8 @@ pub enum RolloutError {
 /// `key` names the rollout (run and step); a draw is named by the question's id, the constitution
 /// and the sample below it. So a prompt gives the same group whatever else is rolled out with it,
 /// up to the rounding of the sampler's matrix products, which can follow the size of its batch.
-/// Each grader is called once, with all completions. `progress` is the sampler's.
+/// Each grader is called once, with all completions; where there are no prompts, neither sampler
+/// nor grader is. `progress` is the sampler's.
 ///
 /// # Errors
 /// Where the sampler fails, or a grader has given up.
@@ -113,6 +114,9 @@ pub fn collect(
     key: Key,
     progress: &mut dyn FnMut(SampleProgress),
 ) -> Result<Vec<Group>, RolloutError> {
+    if prompts.is_empty() {
+        return Ok(Vec::new());
+    }
     let request = |prompt: &Prompt| Request {
         prefix: prompt.prefix.clone(),
         count: rollout.group_size,

@@ -1,74 +1,89 @@
 //! One gradient of a batch that may be larger than what a policy computes at once.
 //!
-//! A loss whose terms look across the batch needs every signal before any gradient. Where the batch
-//! fits, one forward pass keeps its tape; where it does not, the signals are gathered without one
-//! and each slice is run again with its part of the gradient, which is the same gradient.
+//! A loss whose terms look across the batch needs every signal before any gradient. Each rank
+//! computes its share of the rows. Where that fits, one forward pass keeps its tape; where it does
+//! not, the signals are gathered without one and each slice is run again with its part of the
+//! gradient, which is the same gradient.
 
 use policy::{Batch, Policy, PolicyError, Signals, Slice};
+use ranks::Ranks;
 
-/// Adds to `policy` the gradient of a loss over `batch`, in slices of at most `tokens_max` tokens.
+use crate::failure::Failure;
+use crate::share::{gather_signals, unscored};
+
+/// Adds to `policy` this rank's part of the gradient of a loss over `batch`, in slices of at most
+/// `tokens_max` tokens; the parts of all ranks add up to the gradient.
 ///
 /// `differentiate` is called once, with the signals of the whole batch, and returns the gradient in
-/// them. `progress` hears the slices done and their number. A batch without rows reaches
-/// `differentiate`, but not the policy. Cost: one forward and one backward pass; in slices, one
-/// forward pass more.
+/// them. `progress` hears the slices done and their number. A share without rows does not reach the
+/// policy. Cost: one forward and one backward pass; in slices, one forward pass more.
 ///
 /// # Errors
-/// Where the policy or `differentiate` fails; the policy may then hold a part of the gradient.
+/// Where the policy or `differentiate` fails, or a rank is lost; the policy may then hold a part of
+/// the gradient.
 ///
 /// # Source
 /// Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
 /// (GradCache), arXiv 2101.06983, section 3.2.
-pub(crate) fn accumulate<E: From<PolicyError>>(
+pub(crate) fn accumulate(
     policy: &mut dyn Policy,
     batch: &Batch,
     tokens_max: usize,
-    differentiate: impl FnOnce(&Signals) -> Result<Signals, E>,
+    ranks: &Ranks,
+    differentiate: impl FnOnce(&Signals) -> Result<Signals, Failure>,
     mut progress: impl FnMut(usize, usize),
-) -> Result<(), E> {
-    if batch.rows.is_empty() {
-        differentiate(&Signals::default())?;
-        return Ok(());
-    }
-    if batch.computed_tokens() <= tokens_max {
-        progress(0, 1);
-        let gradient = differentiate(&policy.forward(batch)?)?;
-        policy.backward(&gradient);
-        progress(1, 1);
-        return Ok(());
-    }
-    let slices = batch.slices(tokens_max);
-    // Both passes over the slices count.
-    let passes = 2 * slices.len();
-    let mut done = 0;
-    let whole = batch.scored(tokens_max, |slice| {
+) -> Result<(), Failure> {
+    let shares = batch.shares(ranks.size());
+    let own = &shares[ranks.rank()];
+    let slices = slices(&own.batch, tokens_max);
+    // Both passes over several slices count; one slice keeps its tape, and is run once.
+    let passes = if slices.len() > 1 {
+        2 * slices.len()
+    } else {
+        1
+    };
+    let mut scored = unscored(&own.batch);
+    for (done, slice) in slices.iter().enumerate() {
         progress(done, passes);
-        done += 1;
         // Not `signals`: where training drops entries, both passes are to drop the same.
-        policy.forward(slice)
-    })?;
-    let gradient = differentiate(&whole)?;
-    for slice in &slices {
-        progress(done, passes);
-        done += 1;
-        policy.forward(&slice.batch)?;
+        slice.place(policy.forward(&slice.batch)?, &mut scored);
+    }
+    let gradient = differentiate(&gather_signals(ranks, batch, &shares, &scored)?)?;
+    let gradient = own.select(&gradient);
+    for (done, slice) in slices.iter().enumerate() {
+        if slices.len() > 1 {
+            progress(slices.len() + done, passes);
+            policy.forward(&slice.batch)?;
+        }
         policy.backward(&slice.select(&gradient));
     }
     progress(passes, passes);
     Ok(())
 }
 
-/// The signals of some rows of a batch, scored in slices of at most `tokens_max` tokens; those of
-/// the others are empty.
+/// The parts of a batch that are computed one after the other: it as it is where it fits.
+fn slices(batch: &Batch, tokens_max: usize) -> Vec<Slice> {
+    let mut slices = if batch.computed_tokens() <= tokens_max {
+        batch.shares(1)
+    } else {
+        batch.slices(tokens_max)
+    };
+    slices.retain(|slice| !slice.rows.is_empty());
+    slices
+}
+
+/// The signals of some rows of a batch, of which each rank scores its share in slices of at most
+/// `tokens_max` tokens; those of the others are empty.
 ///
 /// # Errors
-/// Where `score` fails.
+/// Where `score` fails, or a rank is lost.
 pub(crate) fn signals_of(
     rows: Vec<usize>,
     batch: &Batch,
     tokens_max: usize,
+    ranks: &Ranks,
     score: impl FnMut(&Batch) -> Result<Signals, PolicyError>,
-) -> Result<Signals, PolicyError> {
+) -> Result<Signals, Failure> {
     let part = Slice {
         batch: Batch {
             prefixes: batch.prefixes.clone(),
@@ -77,12 +92,11 @@ pub(crate) fn signals_of(
         },
         rows,
     };
-    let unscored = vec![Vec::new(); batch.rows.len()];
-    let mut whole = Signals {
-        logprobs_nt: unscored.clone(),
-        points_nd: unscored,
-    };
-    part.place(part.batch.scored(tokens_max, score)?, &mut whole);
+    let shares = part.batch.shares(ranks.size());
+    let own = shares[ranks.rank()].batch.scored(tokens_max, score)?;
+    let mut whole = unscored(batch);
+    let gathered = gather_signals(ranks, &part.batch, &shares, &own)?;
+    part.place(gathered, &mut whole);
     Ok(whole)
 }
 
@@ -134,10 +148,17 @@ mod tests {
 
     fn trained(tokens_max: usize) -> (Signals, usize) {
         let (mut policy, mut passes) = (policy(), 0);
-        let differentiate = |signals: &Signals| Ok::<_, PolicyError>(coupled(signals));
-        let progress = |_, of| passes = of;
-        accumulate(&mut policy, &batch(), tokens_max, differentiate, progress)
-            .expect("known tokens");
+        let differentiate = |signals: &Signals| Ok(coupled(signals));
+        let (alone, progress) = (Ranks::alone(), |_, of| passes = of);
+        accumulate(
+            &mut policy,
+            &batch(),
+            tokens_max,
+            &alone,
+            differentiate,
+            progress,
+        )
+        .expect("known tokens");
         let norm = policy.update(0.5).grad_norm;
         assert!(norm > 1e-3, "the loss is not flat: {norm}");
         (policy.signals(&batch()).expect("known tokens"), passes)
@@ -162,11 +183,13 @@ mod tests {
             rows: vec![],
             temperature: 1.0,
         };
-        let flat = |signals: &Signals| -> Result<Signals, PolicyError> {
+        let flat = |signals: &Signals| {
             called = true;
             Ok(signals.zeros_like())
         };
-        accumulate(&mut policy(), &empty, 10, flat, |_, _| {}).expect("nothing to fail");
+        let alone = Ranks::alone();
+        let made = accumulate(&mut policy(), &empty, 10, &alone, flat, |_, _| {});
+        made.expect("nothing to fail");
         assert!(called);
     }
 }

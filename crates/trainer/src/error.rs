@@ -2,6 +2,7 @@
 
 use objective::ObjectiveError;
 use policy::PolicyError;
+use ranks::RankError;
 use rollout::RolloutError;
 
 use crate::NotKept;
@@ -68,6 +69,14 @@ pub enum TrainError {
         grad_norm: f64,
         /// What is left.
         last_good: LastGood,
+    },
+    /// A rank of the run is lost; the others end with it.
+    #[error("{place}: {source}")]
+    Ranks {
+        /// Where it was noticed.
+        place: String,
+        /// Which, and what became of it.
+        source: RankError,
     },
     /// No rollout of the held-out questions, or no scores of it.
     #[error("evaluation: {source}")]

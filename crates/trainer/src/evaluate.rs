@@ -2,18 +2,20 @@
 
 use math::{Interval, Key, bootstrap_mean, mean};
 use objective::{Evidence, SinkhornDrift, Term};
-use policy::{Batch, Policy, PolicyError, SampleProgress, SamplingOptions, Signals, TextCodec};
+use policy::{Batch, Policy, SampleProgress, SamplingOptions, Signals, TextCodec};
 use principle::{Principle, contrast};
+use ranks::Ranks;
 use record::{CompletionRecord, Evaluation};
-use rollout::{Completion, Group, Rollout, RolloutError, WeightedGrader};
+use rollout::{Completion, Group, Rollout, WeightedGrader};
 
 use crate::accumulate::signals_of;
 use crate::completions::completion_records;
 use crate::draws::{BOOTSTRAP, CLOUD, EVALUATION};
+use crate::failure::Failure;
 use crate::prompts::prompts;
 use crate::rows::{cloud, contrasted_qk, own_rows};
 use crate::settings::require_temperature;
-use crate::{Observer, Task, TrainError};
+use crate::{Observer, Task, TrainError, share};
 
 /// How an evaluation goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,28 +53,31 @@ pub struct Evaluated {
     pub completions: Vec<CompletionRecord>,
 }
 
-/// Asks the held-out questions under every constitution of every principle.
+/// Asks the held-out questions under every constitution of every principle, each rank its share;
+/// every rank has the figures of all.
 ///
 /// Intervals are of the bootstrap over questions, each with all its completions and contrasts: they
 /// depend on each other. `kl_reference` is the mean of k3 over the tokens drawn. `s_epsilon` is
 /// left out where its transport did not converge.
 ///
 /// # Errors
-/// Where a prompt cannot be rendered, the policy fails, or the drift cannot be measured.
+/// Where a prompt cannot be rendered, the policy fails, the drift cannot be measured, or a rank is
+/// lost.
 pub fn evaluate(
     policy: &dyn Policy,
     codec: &dyn TextCodec,
     task: &Task,
     graders: &mut [WeightedGrader],
     settings: &EvaluationSettings,
+    ranks: &Ranks,
     observer: &mut dyn Observer,
 ) -> Result<Evaluated, TrainError> {
     require_temperature(&settings.sampling)?;
-    let failed = |source: RolloutError| TrainError::Evaluation { source };
-    let asked = ask(policy, codec, task, graders, settings, observer).map_err(failed)?;
+    let asked = ask(policy, codec, task, graders, settings, ranks, observer);
+    let asked = asked.map_err(Failure::in_evaluation)?;
     let mut evaluation = asked.rates(settings);
-    let scored = Scored::new(policy, &asked.groups, settings);
-    let scored = scored.map_err(|source| failed(source.into()))?;
+    let scored = Scored::new(policy, &asked.groups, settings, ranks);
+    let scored = scored.map_err(Failure::in_evaluation)?;
     scored.bounds(&asked, settings, &mut evaluation);
     scored.drift(settings, &mut evaluation)?;
     Ok(Evaluated {
@@ -96,8 +101,9 @@ fn ask(
     task: &Task,
     graders: &mut [WeightedGrader],
     settings: &EvaluationSettings,
+    ranks: &Ranks,
     observer: &mut dyn Observer,
-) -> Result<Asked, RolloutError> {
+) -> Result<Asked, Failure> {
     let questions = &task.held_out[..settings.questions.min(task.held_out.len())];
     let rollout = Rollout {
         questions,
@@ -133,7 +139,9 @@ fn ask(
         };
         let key = Key::new(settings.seed).child(EVALUATION);
         let key = key.child(index as u64);
-        let groups = rollout::collect(policy, codec, &rollout, &rendered, graders, key, progress)?;
+        let own = share::prompts(ranks, &rendered, questions.len());
+        let groups = rollout::collect(policy, codec, &rollout, own, graders, key, progress)?;
+        let groups = share::gather_groups(ranks, groups, [questions.len(), graders.len()])?;
         let records = completion_records(questions, &groups, graders);
         asked.completions.extend(records);
         asked.groups.extend(groups.into_iter().map(|group| Group {
@@ -199,13 +207,16 @@ impl Scored {
         policy: &dyn Policy,
         groups: &[Group],
         settings: &EvaluationSettings,
-    ) -> Result<Self, PolicyError> {
+        ranks: &Ranks,
+    ) -> Result<Self, Failure> {
         let temperature = settings.sampling.temperature;
         let (mut batch, _) = own_rows(groups, temperature, |_| true);
         let tokens_max = settings.micro_batch_tokens;
-        let reference = settings
-            .drift
-            .map(|_| batch.scored(tokens_max, |slice| policy.reference_signals(slice)));
+        let reference = settings.drift.map(|_| {
+            let all = (0..batch.rows.len()).collect();
+            let score = |slice: &Batch| policy.reference_signals(slice);
+            signals_of(all, &batch, tokens_max, ranks, score)
+        });
         let key = Key::new(settings.seed).child(CLOUD);
         let (own, cloud) = (batch.rows.len(), cloud(&batch, key));
         let rows_qkk = contrast::rows(&mut batch, &contrasted_qk(groups)).rows_qkk;
@@ -216,7 +227,9 @@ impl Scored {
             needed.sort_unstable();
             needed
         };
-        let signals = signals_of(needed, &batch, tokens_max, |slice| policy.signals(slice))?;
+        let signals = signals_of(needed, &batch, tokens_max, ranks, |slice| {
+            policy.signals(slice)
+        })?;
         Ok(Self {
             batch,
             own,
@@ -350,7 +363,8 @@ mod tests {
                 drift,
                 micro_batch_tokens: 8,
             };
-            let scored = Scored::new(&policy, &groups(), &settings).expect("known tokens");
+            let scored =
+                Scored::new(&policy, &groups(), &settings, &Ranks::alone()).expect("known tokens");
             let lengths = scored.signals.logprobs_nt.iter().map(Vec::len);
             let found = lengths.enumerate().filter(|&(_, length)| length > 0);
             found.map(|(row, _)| row).collect()

@@ -6,15 +6,26 @@
 
 use math::Key;
 use objective::{Contrast, Evidence, Graded, Needs};
-use policy::{Batch, Policy, PolicyError, SampleProgress, Sampler, Signals, TextCodec};
+use policy::{Batch, Policy, SampleProgress, Sampler, Signals, TextCodec};
 use principle::contrast;
-use rollout::{Completion, Group, Question, Rollout, RolloutError, WeightedGrader};
+use ranks::Ranks;
+use rollout::{Completion, Group, Question, Rollout, WeightedGrader};
 
 use crate::accumulate::signals_of;
 use crate::draws::{CLOUD, COMPLETIONS, ORDER, PRINCIPLE};
+use crate::failure::Failure;
 use crate::prompts::prompts;
 use crate::rows::{cloud, contrasted_qk, own_rows};
-use crate::{Settings, Task, order};
+use crate::{Settings, Task, order, share};
+
+/// What a run is made with, from its first step to its last.
+#[derive(Clone, Copy)]
+pub(crate) struct Course<'a> {
+    pub(crate) codec: &'a dyn TextCodec,
+    pub(crate) task: &'a Task,
+    pub(crate) settings: &'a Settings,
+    pub(crate) ranks: &'a Ranks,
+}
 
 /// The graded groups of one rollout.
 pub(crate) struct Collected {
@@ -24,19 +35,24 @@ pub(crate) struct Collected {
     pub(crate) groups: Vec<Group>,
 }
 
-/// Asks the questions of rollout `index` under the constitutions of a principle each.
+/// Asks the questions of rollout `index` under the constitutions of a principle each: each rank
+/// its share of the questions, and every rank has the groups of all.
 ///
 /// # Errors
-/// Where a prompt cannot be rendered or the sampler fails.
+/// Where a prompt cannot be rendered, the sampler or a grader fails, or a rank is lost.
 pub(crate) fn collect(
     policy: &dyn Sampler,
-    codec: &dyn TextCodec,
-    task: &Task,
-    settings: &Settings,
+    course: Course,
     graders: &mut [WeightedGrader],
     index: usize,
     progress: &mut dyn FnMut(SampleProgress),
-) -> Result<Collected, RolloutError> {
+) -> Result<Collected, Failure> {
+    let Course {
+        codec,
+        task,
+        settings,
+        ranks,
+    } = course;
     let key = Key::new(settings.seed);
     let questions = questions(task, settings, index);
     let principle_key = key.child(PRINCIPLE).child(index as u64);
@@ -54,7 +70,9 @@ pub(crate) fn collect(
         sampling: &settings.sampling,
     };
     let key = key.child(COMPLETIONS).child(index as u64);
-    let groups = rollout::collect(policy, codec, &rollout, &asked, graders, key, progress)?;
+    let own = share::prompts(ranks, &asked, questions.len());
+    let groups = rollout::collect(policy, codec, &rollout, own, graders, key, progress)?;
+    let groups = share::gather_groups(ranks, groups, [questions.len(), graders.len()])?;
     Ok(Collected { questions, groups })
 }
 
@@ -86,14 +104,17 @@ impl Experience {
     /// signals if needed.
     ///
     /// # Errors
-    /// Where the policy fails.
+    /// Where the policy fails, or a rank is lost.
     pub(crate) fn new(
         policy: &dyn Policy,
         groups: &[Group],
-        settings: &Settings,
+        course: Course,
         needs: Needs,
         index: usize,
-    ) -> Result<Self, PolicyError> {
+    ) -> Result<Self, Failure> {
+        let Course {
+            settings, ranks, ..
+        } = course;
         let rewards_g = |group: &Group| group.completions.iter().map(|c| c.reward).collect();
         let rewards: Vec<Vec<Option<f64>>> = groups.iter().map(rewards_g).collect();
         let advantages = objective::advantages(&rewards, &settings.advantages);
@@ -128,7 +149,7 @@ impl Experience {
         if needs.reference {
             let score = |slice: &Batch| policy.reference_signals(slice);
             let tokens_max = settings.micro_batch_tokens;
-            reference = Some(signals_of(compared, &batch, tokens_max, score)?);
+            reference = Some(signals_of(compared, &batch, tokens_max, ranks, score)?);
         }
         Ok(Self {
             advantages,

@@ -2,16 +2,30 @@
 
 use std::error::Error;
 
+use ranks::RankError;
 use record::Position;
 
+use crate::failure::lost;
 use crate::{Observer, TrainError};
 
 /// Keeps checkpoints of a run, and may end it early. Policy and position together are all that is
 /// needed to go on.
 pub trait Keeper<P: ?Sized>: Observer {
-    /// Whether the run is to end after the step just made; asked once a step.
-    fn is_stopped(&mut self) -> bool {
-        false
+    /// Whether the run is to end after the step just made; asked once a step, on all ranks.
+    ///
+    /// # Errors
+    /// Where a rank is lost; the run ends then, and what was learnt is kept.
+    fn is_stopped(&mut self) -> Result<bool, RankError> {
+        Ok(false)
+    }
+
+    /// Passes where all ranks have the same policy; asked before it is kept.
+    ///
+    /// # Errors
+    /// Where one has another, which is then not kept; or as [`is_stopped`](Self::is_stopped).
+    fn agree(&mut self, policy: &P) -> Result<(), RankError> {
+        let _ = policy;
+        Ok(())
     }
 
     /// Keeps the policy as it is after the update of the position.
@@ -37,7 +51,8 @@ impl<P: ?Sized> Keeper<P> for () {
 /// stopped after.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`].
+/// [`TrainError::Checkpoint`], and [`TrainError::Ranks`] where a rank is lost or has learnt
+/// something else.
 pub(crate) fn keep_due<P: ?Sized>(
     policy: &P,
     keeper: &mut dyn Keeper<P>,
@@ -45,13 +60,26 @@ pub(crate) fn keep_due<P: ?Sized>(
     step: usize,
     [save_steps, steps]: [usize; 2],
 ) -> Result<bool, TrainError> {
-    let ends = keeper.is_stopped() || step == steps;
-    let is_due = save_steps > 0 && step.is_multiple_of(save_steps);
-    if ends || is_due {
+    let is_due = step == steps || (save_steps > 0 && step.is_multiple_of(save_steps));
+    let agreed = keeper.is_stopped().and_then(|is_stopped| {
+        if is_stopped || is_due {
+            keeper.agree(policy)?;
+        }
+        Ok(is_stopped)
+    });
+    let is_stopped = match agreed {
+        Ok(is_stopped) => is_stopped,
+        Err(source @ RankError::Differs { .. }) => return Err(lost(step, source)),
+        Err(source) => {
+            let failure = lost(step, source);
+            return Err(keep_last_good(failure, policy, keeper, &position()));
+        }
+    };
+    if is_stopped || is_due {
         let kept = keeper.keep(policy, &position());
         kept.map_err(|source| TrainError::Checkpoint { step, source })?;
     }
-    Ok(ends)
+    Ok(is_stopped || step == steps)
 }
 
 /// After a step that failed, and so changed nothing: keeps what was before it. Gives the failure

@@ -16,6 +16,7 @@ mod draws;
 mod error;
 mod evaluate;
 mod experience;
+mod failure;
 mod keep;
 mod metrics;
 mod observe;
@@ -26,6 +27,7 @@ mod rows;
 mod schedule;
 mod settings;
 mod sft;
+mod share;
 mod step;
 mod train;
 

@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use math::Key;
 use policy::{Batch, Policy, PolicyError, Row};
+use ranks::Ranks;
 use record::{Position, RunFolder, StepRecord};
 
 use crate::draws::ORDER;
+use crate::failure::lost;
 use crate::keep::{keep_due, keep_last_good};
 use crate::metrics::named;
 use crate::settings::require;
@@ -46,20 +48,22 @@ pub struct SftSettings {
 }
 
 /// Trains `policy` on the examples from a position on, whose parameters it has, and writes each
-/// step to `run` before it is kept. A step that fails is as one of [`train`](crate::train).
+/// step to `run` before it is kept. A step that fails is as one of [`train`](crate::train), and so
+/// are `ranks` that train together: each computes its share of a batch.
 ///
 /// The loss is the mean negative log-probability of the completion tokens of a batch, in nats; the
 /// prompt has none (TRL's `completion_only_loss`).
 ///
 /// # Errors
-/// Where the batch size does not fit the examples, the policy fails, a number is not finite, or the
-/// record or a checkpoint cannot be written.
+/// Where the batch size does not fit the examples, the policy fails, a number is not finite, a rank
+/// is lost, or the record or a checkpoint cannot be written.
 pub fn sft<P: Policy>(
     policy: &mut P,
     examples: &[Example],
     settings: &SftSettings,
     mut position: Position,
-    run: &RunFolder,
+    ranks: &Ranks,
+    run: Option<&RunFolder>,
     keeper: &mut dyn Keeper<P>,
 ) -> Result<Trained, TrainError> {
     let (size, length) = (settings.batch_size, examples.len());
@@ -80,8 +84,8 @@ pub fn sft<P: Policy>(
             .chain(batch.prefixes.iter().map(Vec::len))
             .sum::<usize>();
         let tokens = position.num_input_tokens_seen + read as u64;
-        let [loss, grad_norm, learning_rate] = match step(policy, &batch, settings, updates, keeper)
-        {
+        let made = step(policy, &batch, settings, updates, ranks, keeper);
+        let [loss, grad_norm, learning_rate] = match made {
             Ok(figures) => figures,
             Err(failure) => return Err(keep_last_good(failure, policy, keeper, &position)),
         };
@@ -101,7 +105,9 @@ pub fn sft<P: Policy>(
             step: updates + 1,
             metrics: metrics.into_iter().collect(),
         };
-        run.append_step(&record)?;
+        if let Some(run) = run {
+            run.append_step(&record)?;
+        }
         keeper.step(&record);
         position = Position {
             global_step: record.step,
@@ -141,6 +147,7 @@ fn step(
     batch: &Batch,
     settings: &SftSettings,
     updates: usize,
+    ranks: &Ranks,
     observer: &mut dyn Observer,
 ) -> Result<[f64; 3], TrainError> {
     let (step, last_good) = (updates + 1, LastGood { updates });
@@ -151,7 +158,8 @@ fn step(
     };
     let tokens: usize = batch.rows.iter().map(|row| row.tokens_t.len()).sum();
     let weight = -1.0 / tokens as f64;
-    let slices = batch.slices(settings.micro_batch_tokens);
+    let own = &batch.shares(ranks.size())[ranks.rank()];
+    let slices = own.batch.slices(settings.micro_batch_tokens);
     let mut loss = 0.0;
     for (done, slice) in slices.iter().enumerate() {
         observer.update(step, done, slices.len());
@@ -165,6 +173,11 @@ fn step(
             .for_each(|entry| *entry = weight);
         policy.backward(&gradient);
     }
+    let mut sum = [loss];
+    let summed = ranks.all_reduce(&mut sum);
+    let summed = summed.and_then(|()| policy.sum_gradient(ranks));
+    summed.map_err(|source| lost(step, source))?;
+    let [loss] = sum;
     if !loss.is_finite() {
         return Err(TrainError::Loss {
             step,

@@ -4,22 +4,25 @@
 
 use std::time::{Duration, Instant};
 
-use objective::{Needs, ObjectiveError, TermReport, Total, Weighted};
-use policy::{Policy, PolicyError, Signals, TextCodec};
+use objective::{Needs, TermReport, Total, Weighted};
+use policy::{Policy, Signals, TextCodec};
+use ranks::Ranks;
 use record::{CompletionRecord, Position, StepRecord};
-use rollout::{Group, RolloutError, WeightedGrader};
+use rollout::{Group, WeightedGrader};
 
 use crate::accumulate::accumulate;
 use crate::completions::completion_records;
-use crate::experience::{Collected, Experience, collect, questions};
+use crate::experience::{Collected, Course, Experience, collect, questions};
+use crate::failure::lost;
 use crate::metrics::{difference_metrics, time_metrics, update_metrics};
 use crate::{LastGood, Observer, Settings, Task, TrainError, pending};
 
+/// Who makes a run that is told of no others.
+static ALONE: Ranks = Ranks::alone();
+
 /// A training run between its steps.
 pub struct Training<'a> {
-    codec: &'a dyn TextCodec,
-    task: &'a Task,
-    settings: &'a Settings,
+    course: Course<'a>,
     terms: Vec<Weighted>,
     needs: Needs,
     current: Option<Current>,
@@ -72,9 +75,12 @@ impl<'a> Training<'a> {
             contrasts: all.contrasts || needs.contrasts,
         });
         Ok(Self {
-            codec,
-            task,
-            settings,
+            course: Course {
+                codec,
+                task,
+                settings,
+                ranks: &ALONE,
+            },
             terms,
             needs,
             current: None,
@@ -83,11 +89,18 @@ impl<'a> Training<'a> {
         })
     }
 
+    /// The run as these ranks make it together: each rolls out and computes its share, and all make
+    /// the same updates. Up to the rounding of sums it is the run that one process makes.
+    #[must_use]
+    pub fn among(mut self, ranks: &'a Ranks) -> Self {
+        self.course.ranks = ranks;
+        self
+    }
+
     /// The run as it goes on from a position, whose parameters `policy` has.
     ///
     /// # Errors
-    /// As [`new`](Self::new); where the position is not one of this run, and where the reference
-    /// cannot score its rollout.
+    /// Where the position is not one of this run, and where the reference cannot score its rollout.
     pub fn resume(
         mut self,
         policy: &dyn Policy,
@@ -106,13 +119,13 @@ impl<'a> Training<'a> {
             } else {
                 ["a", "none"]
             };
-            let iterations = self.settings.num_iterations;
+            let iterations = self.settings().num_iterations;
             return Err(contradicts(format!(
                 "{found} pending rollout, expected {expected} with num_iterations = {iterations}"
             )));
         }
         if let Some(records) = position.pending_rollout {
-            let questions = questions(self.task, self.settings, self.rollout(step));
+            let questions = questions(self.course.task, self.settings(), self.rollout(step));
             let groups = pending::from_records(records, questions.len(), graders.len());
             let groups = groups.map_err(contradicts)?;
             let collected = Collected { questions, groups };
@@ -144,7 +157,7 @@ impl<'a> Training<'a> {
 
     /// How the run goes.
     pub(crate) fn settings(&self) -> &'a Settings {
-        self.settings
+        self.course.settings
     }
 
     /// One update after `updates` others, and before it a rollout where it is due: at the first and
@@ -185,7 +198,7 @@ impl<'a> Training<'a> {
         if is_fresh {
             metrics.extend(difference_metrics(
                 &update.differences,
-                self.settings.importance_sampling_clip_max,
+                self.settings().importance_sampling_clip_max,
             ));
         }
         metrics.push(("num_tokens".to_owned(), self.tokens as f64));
@@ -227,12 +240,12 @@ impl<'a> Training<'a> {
 
     /// Whether a rollout is due before the next update.
     fn is_due(&self, updates: usize) -> bool {
-        updates.is_multiple_of(self.settings.num_iterations)
+        updates.is_multiple_of(self.settings().num_iterations)
     }
 
     /// The number of the rollout that is in use after `updates` updates.
     fn rollout(&self, updates: usize) -> usize {
-        updates / self.settings.num_iterations
+        updates / self.settings().num_iterations
     }
 
     fn collect(
@@ -244,10 +257,8 @@ impl<'a> Training<'a> {
     ) -> Result<Collected, TrainError> {
         let (index, step) = (self.rollout(updates), updates + 1);
         let progress = &mut |progress| observer.rollout(step, progress);
-        let (task, settings) = (self.task, self.settings);
-        let collected = collect(policy, self.codec, task, settings, graders, index, progress)
-            .map_err(|source| failed(updates, Failure::Rollout(source)))?;
-        Ok(collected)
+        collect(policy, self.course, graders, index, progress)
+            .map_err(|failure| failure.in_step(updates))
     }
 
     /// A rollout made ready for updates, and counted.
@@ -259,8 +270,8 @@ impl<'a> Training<'a> {
         updates: usize,
     ) -> Result<Current, TrainError> {
         let (groups, index) = (&collected.groups, self.rollout(updates));
-        let experience = Experience::new(policy, groups, self.settings, self.needs, index)
-            .map_err(|source| failed(updates, Failure::Policy(source)))?;
+        let experience = Experience::new(policy, groups, self.course, self.needs, index)
+            .map_err(|failure| failure.in_step(updates))?;
         let names: Vec<&str> = graders
             .iter()
             .map(|weighted| weighted.grader.name())
@@ -293,7 +304,9 @@ impl<'a> Training<'a> {
         updates: usize,
         observer: &mut dyn Observer,
     ) -> Result<Update, TrainError> {
-        let settings = self.settings;
+        let Course {
+            settings, ranks, ..
+        } = self.course;
         let mut found = None;
         let differentiate = |signals: &Signals| {
             let evidence = experience.evidence(signals);
@@ -311,16 +324,23 @@ impl<'a> Training<'a> {
             policy,
             &experience.batch,
             tokens_max,
+            ranks,
             differentiate,
             progress,
         )
-        .map_err(|failure| failed(updates, failure))?;
+        .map_err(|failure| failure.in_step(updates))?;
+        let summed = policy.sum_gradient(ranks);
+        summed.map_err(|source| lost(updates + 1, source))?;
         let schedule = settings.lr_scheduler_type;
         let factor = schedule.factor(updates, settings.steps, settings.warmup_steps);
         let learning_rate = settings.learning_rate * factor;
         let grad_norm = policy.update(learning_rate).grad_norm;
         if !grad_norm.is_finite() {
-            return Err(failed(updates, Failure::Update(grad_norm)));
+            return Err(TrainError::Update {
+                step: updates + 1,
+                grad_norm,
+                last_good: LastGood { updates },
+            });
         }
         let (loss, terms, differences) = found.expect("a batch is differentiated once");
         Ok(Update {
@@ -330,52 +350,5 @@ impl<'a> Training<'a> {
             grad_norm,
             learning_rate,
         })
-    }
-}
-
-/// What can fail in a step.
-enum Failure {
-    Rollout(RolloutError),
-    Policy(PolicyError),
-    Objective(ObjectiveError),
-    Update(f64),
-}
-
-impl From<PolicyError> for Failure {
-    fn from(error: PolicyError) -> Self {
-        Self::Policy(error)
-    }
-}
-
-impl From<ObjectiveError> for Failure {
-    fn from(error: ObjectiveError) -> Self {
-        Self::Objective(error)
-    }
-}
-
-/// A failure with its step, and what is left after it.
-fn failed(updates: usize, failure: Failure) -> TrainError {
-    let (step, last_good) = (updates + 1, LastGood { updates });
-    match failure {
-        Failure::Rollout(source) => TrainError::Rollout {
-            step,
-            source,
-            last_good,
-        },
-        Failure::Policy(source) => TrainError::Policy {
-            step,
-            source,
-            last_good,
-        },
-        Failure::Objective(source) => TrainError::Objective {
-            step,
-            source,
-            last_good,
-        },
-        Failure::Update(grad_norm) => TrainError::Update {
-            step,
-            grad_norm,
-            last_good,
-        },
     }
 }

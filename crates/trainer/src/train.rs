@@ -16,8 +16,9 @@ pub struct Trained {
     pub tokens: u64,
 }
 
-/// Makes the steps of a run that are left, and writes each to `run` before it is kept. What a
-/// policy is made of is the keeper's to know.
+/// Makes the steps of a run that are left, and writes each to `run` before it is kept; of several
+/// ranks, the first alone has a `run` to write to. What a policy is made of is the keeper's to
+/// know.
 ///
 /// A step that fails changes nothing; the keeper is given what was before it, and then the run
 /// ends.
@@ -28,7 +29,7 @@ pub fn train<P: Policy>(
     policy: &mut P,
     training: &mut Training,
     graders: &mut [WeightedGrader],
-    run: &RunFolder,
+    run: Option<&RunFolder>,
     keeper: &mut dyn Keeper<P>,
 ) -> Result<Trained, TrainError> {
     let settings = training.settings();
@@ -41,10 +42,12 @@ pub fn train<P: Policy>(
                 return Err(keep_last_good(failure, policy, keeper, &position));
             }
         };
-        run.append_step(&record)?;
-        let every = settings.log_completions_steps;
-        if every > 0 && record.step.is_multiple_of(every) {
-            run.write_completions(record.step, &training.completions(graders))?;
+        if let Some(run) = run {
+            run.append_step(&record)?;
+            let every = settings.log_completions_steps;
+            if every > 0 && record.step.is_multiple_of(every) {
+                run.write_completions(record.step, &training.completions(graders))?;
+            }
         }
         keeper.step(&record);
         if keep_due(policy, keeper, || training.position(), record.step, saves)? {

@@ -9,6 +9,7 @@ use policy::{
     Batch, Finish, Message, Policy, PolicyError, Request, Sample, SampleProgress, Sampler,
     SamplingOptions, Scorer, Signals, TabularPolicy, TextCodec, TextError, UpdateReport,
 };
+use ranks::{RankError, Ranks};
 use rollout::{Format, Grade, Grader, GraderError, Item, Question, WeightedGrader};
 use trainer::{Schedule, Settings, Task, Training};
 
@@ -200,6 +201,10 @@ impl Policy for Spread {
 
     fn backward(&mut self, gradient: &Signals) {
         self.table.backward(gradient);
+    }
+
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
+        self.table.sum_gradient(ranks)
     }
 
     fn update(&mut self, learning_rate: f64) -> UpdateReport {

@@ -6,6 +6,7 @@ use policy::{
     Batch, Finish, Policy, PolicyError, Probe, Request, Row, Sample, SampleProgress, Sampler,
     SamplingOptions, Scorer, Signals, UpdateReport,
 };
+use ranks::{RankError, Ranks};
 
 /// Signals of a batch under parameters that somebody holds.
 pub(crate) type Score<'a> = dyn Fn(&Batch) -> Result<Signals, PolicyError> + 'a;
@@ -150,6 +151,13 @@ impl Policy for Stage<'_> {
             policy.backward(gradient);
         }
         self.backwards.push(gradient.clone());
+    }
+
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
+        match &mut self.actor {
+            Actor::Learner(policy) => policy.sum_gradient(ranks),
+            Actor::Speaker(..) => Ok(()),
+        }
     }
 
     fn update(&mut self, _: f64) -> UpdateReport {

@@ -7,6 +7,7 @@ use policy::{
     Batch, Message, Policy, PolicyError, Probe, Request, Role, Sample, SampleProgress, Sampler,
     SamplingOptions, Scorer, Signals, TabularPolicy, TextCodec, TextError, UpdateReport,
 };
+use ranks::{RankError, Ranks};
 use verify::{AdamW, Bench, Decoder, Finding, Subject, TINY, checks};
 
 /// What completions are made of; the last ends them.
@@ -152,6 +153,10 @@ impl Policy for Faulty {
             _ => {}
         }
         self.table.backward(&given);
+    }
+
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
+        self.table.sum_gradient(ranks)
     }
 
     fn update(&mut self, learning_rate: f64) -> UpdateReport {

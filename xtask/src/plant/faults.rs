@@ -132,8 +132,9 @@ pub(crate) const FAULTS: [Fault; 18] = [
     Fault {
         name: "slices of a batch without the last",
         file: "crates/trainer/src/accumulate.rs",
-        right: "    for slice in &slices {",
-        wrong: "    for slice in &slices[1..] {",
+        right: "policy.backward(&slice.select(&gradient));",
+        wrong: "if done + 1 < slices.len() || passes == 1 {\n            \
+                policy.backward(&slice.select(&gradient));\n        }",
         check: "micro-batch/gradient",
     },
     Fault {

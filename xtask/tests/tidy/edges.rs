@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use crate::tree::{paths, read, report, rust_files, without_tests};
 
 /// By folder, the workspace crates that a crate may depend on. `cli` is the binary `enigma`.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("crates/math", &[]),
     ("crates/fuzz", &["math"]),
     ("crates/guard", &[]),
     ("crates/transport", &["math"]),
     ("crates/information", &["math"]),
-    ("crates/policy", &["math"]),
+    ("crates/ranks", &[]),
+    ("crates/policy", &["math", "ranks"]),
     ("crates/kernel", &[]),
     (
         "crates/objective",
@@ -24,7 +25,10 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("crates/record", &[]),
     ("crates/plot", &[]),
     ("crates/stationary", &["math"]),
-    ("crates/model", &["math", "policy", "kernel", "guard"]),
+    (
+        "crates/model",
+        &["math", "ranks", "policy", "kernel", "guard"],
+    ),
     (
         "crates/trainer",
         &[
@@ -32,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "rollout",
             "principle",
             "policy",
+            "ranks",
             "record",
             "math",
             "information",
@@ -42,6 +47,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
         &[
             "math",
             "transport",
+            "ranks",
             "policy",
             "objective",
             "rollout",
@@ -58,6 +64,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "math",
             "transport",
             "information",
+            "ranks",
             "policy",
             "objective",
             "rollout",

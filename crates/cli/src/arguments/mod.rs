@@ -26,7 +26,7 @@ pub(crate) use principles::{
     CreatePrinciplesArguments, PrinciplesArguments, PrinciplesCommand, ScorePrinciplesArguments,
     ScoringArguments, SelectPrinciplesArguments,
 };
-pub(crate) use run::{SftArguments, TrainArguments};
+pub(crate) use run::{RunArguments, SftArguments, TrainArguments};
 pub(crate) use score::ScoreArguments;
 pub(crate) use stationary::{PenaltyChoice, ScaleChoice, StationaryArguments};
 pub(crate) use verify::VerifyArguments;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use record::{Best, Checkpoint, Position, RecordError, RunFolder, RunLock, TrainerState};
 
@@ -12,11 +13,13 @@ use crate::terminal::Screen;
 /// A run that is written by this process alone.
 pub(super) struct Begun {
     pub(super) folder: RunFolder,
-    _lock: RunLock,
+    _lock: Option<RunLock>,
     /// Where it goes on; for a new run its beginning.
     pub(super) position: Position,
     /// From which checkpoint.
     pub(super) checkpoint: Option<Checkpoint>,
+    /// When this process began.
+    pub(super) started: Instant,
     /// Wall-clock time that led there.
     pub(super) seconds: f64,
     /// The best checkpoint so far.
@@ -26,7 +29,7 @@ pub(super) struct Begun {
 /// A run that was broken off, before anything of it is changed.
 pub(super) struct Resumed {
     folder: RunFolder,
-    lock: RunLock,
+    lock: Option<RunLock>,
     checkpoint: Checkpoint,
     state: TrainerState,
     /// The plan it began with.
@@ -61,12 +64,13 @@ pub(super) fn begun(
     plan: &str,
     inputs: &BTreeMap<String, String>,
     resumed: Option<Resumed>,
+    started: Instant,
     screen: &Screen,
 ) -> Result<Begun, InputError> {
     let Some(resumed) = resumed else {
-        return begin(path, plan, inputs);
+        return begin(path, plan, inputs, started);
     };
-    let (begun, set_aside) = resumed.begin(plan)?;
+    let (begun, set_aside) = resumed.begin(plan, started)?;
     if set_aside > 0 {
         screen.line(format!(
             "{} {set_aside} later checkpoints are set aside, as checkpoint-N.old",
@@ -80,7 +84,12 @@ pub(super) fn begun(
 ///
 /// # Errors
 /// Where the file system refuses.
-fn begin(path: &Path, plan: &str, inputs: &BTreeMap<String, String>) -> Result<Begun, InputError> {
+fn begin(
+    path: &Path,
+    plan: &str,
+    inputs: &BTreeMap<String, String>,
+    started: Instant,
+) -> Result<Begun, InputError> {
     let begun = RunFolder::create(path, plan).and_then(|folder| {
         let locked = folder.write_inputs(inputs).and_then(|()| folder.lock());
         match locked {
@@ -100,9 +109,10 @@ fn begin(path: &Path, plan: &str, inputs: &BTreeMap<String, String>) -> Result<B
     })?;
     Ok(Begun {
         folder,
-        _lock: lock,
+        _lock: Some(lock),
         position: Position::default(),
         checkpoint: None,
+        started,
         seconds: 0.0,
         best: None,
     })
@@ -112,8 +122,9 @@ impl Resumed {
     /// The run in a folder, at its newest checkpoint; or the one of a checkpoint, at that.
     ///
     /// # Errors
-    /// Where there is no run, no checkpoint, or another process is at work on it.
-    pub(super) fn open(path: &Path) -> Result<Self, InputError> {
+    /// Where there is no run, no checkpoint, or another process is at work on it; `is_writer` says
+    /// whether this one will be.
+    pub(super) fn open(path: &Path, is_writer: bool) -> Result<Self, InputError> {
         if !path.exists() {
             return Err(InputError::Missing {
                 key: "--resume",
@@ -127,7 +138,10 @@ impl Resumed {
         let is_checkpoint = path.join("trainer_state.json").is_file();
         let folder = if is_checkpoint { above } else { path };
         let folder = RunFolder::open(folder).map_err(refused)?;
-        let lock = folder.lock().map_err(refused)?;
+        let lock = is_writer
+            .then(|| folder.lock())
+            .transpose()
+            .map_err(refused)?;
         let mut checkpoints = folder.checkpoints().map_err(refused)?;
         if is_checkpoint {
             checkpoints.retain(|checkpoint| checkpoint.path.file_name() == path.file_name());
@@ -163,6 +177,11 @@ impl Resumed {
     /// The step it goes on after.
     pub(super) fn step(&self) -> usize {
         self.checkpoint.step
+    }
+
+    /// Where it goes on.
+    pub(super) fn position(&self) -> Position {
+        self.state.position.clone()
     }
 
     /// The run's folder as it is.
@@ -233,7 +252,7 @@ impl Resumed {
 
     /// Leads the run back to its checkpoint and goes on with this plan; also how many checkpoints
     /// that sets aside.
-    fn begin(self, plan: &str) -> Result<(Begun, usize), InputError> {
+    fn begin(self, plan: &str, started: Instant) -> Result<(Begun, usize), InputError> {
         let refused =
             |error: RecordError| InputError::refused(self.folder.path().display(), &error);
         let set_aside = self.folder.rewind(&self.checkpoint).map_err(refused)?;
@@ -245,6 +264,7 @@ impl Resumed {
             _lock: self.lock,
             position: self.state.position,
             checkpoint: Some(self.checkpoint),
+            started,
             seconds: self.state.seconds,
             best: self.state.best,
         };
@@ -258,6 +278,13 @@ pub(super) fn damaged(checkpoint: &Checkpoint, error: &dyn std::error::Error) ->
         checkpoint: checkpoint.path.clone(),
         reason: error.to_string(),
     }
+}
+
+/// What two processes that make the same run have the same: every key but those of paths.
+pub(super) fn comparable<R: serde::Serialize>(plan: &R) -> BTreeMap<String, String> {
+    let keys = table(plan).into_iter();
+    let keys = keys.filter(|(key, _)| !PATHS.contains(&key.as_str()));
+    keys.map(|(key, value)| (key, value.to_string())).collect()
 }
 
 /// The keys of a recipe, as `section.key`.

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use model::{Dtype, ModelError, Transformer};
 use policy::SampleProgress;
+use ranks::{RankError, Ranks};
 use record::{Best, Checkpoint, Position, RecordError, RunFolder, StepRecord, TrainerState};
 use trainer::{Keeper, NotKept, Observer, TrainError};
 
 use super::begin::Begun;
+use super::world::Agreement;
 use crate::error::Failure;
 use crate::machine::Opened;
 use crate::recipe::SaveOptions;
-use crate::signals::Signals;
 use crate::terminal::{Progress, Screen};
 
 /// Writes checkpoints, removes old ones, and passes on to the screen what it hears.
@@ -21,7 +22,7 @@ pub(super) struct Checkpoints<'a> {
     opened: &'a Opened,
     dtype: Dtype,
     saves: SaveOptions,
-    signals: Signals,
+    agreement: Agreement<'a>,
     screen: &'a Screen,
     pub(super) progress: Progress,
     started: Instant,
@@ -43,7 +44,7 @@ enum SaveError {
 }
 
 impl<'a> Checkpoints<'a> {
-    /// Of a run of `steps` steps that began, or goes on, at `started`.
+    /// Of a run as it begins or goes on.
     ///
     /// # Errors
     /// Where the system does not let signals be watched.
@@ -52,22 +53,20 @@ impl<'a> Checkpoints<'a> {
         opened: &'a Opened,
         dtype: Dtype,
         saves: SaveOptions,
+        ranks: &'a Ranks,
         screen: &'a Screen,
         progress: Progress,
-        started: Instant,
     ) -> Result<Self, Failure> {
-        let signals =
-            Signals::watch().map_err(|error| Failure::Run(format!("signals: {error}")))?;
         Ok(Self {
             run: &begun.folder,
             opened,
             dtype,
             saves,
-            signals,
+            agreement: Agreement::new(ranks)?,
             screen,
             steps: progress.steps(),
             progress,
-            started,
+            started: begun.started,
             seconds_before: begun.seconds,
             latest: begun.checkpoint.clone(),
             best: begun.best,
@@ -84,11 +83,11 @@ impl<'a> Checkpoints<'a> {
         &mut self,
         steps: impl FnOnce(&mut Self) -> Result<T, TrainError>,
     ) -> Result<T, Failure> {
-        self.signals.wait_for_steps();
+        self.agreement.signals.wait_for_steps();
         let made = steps(self);
-        self.signals.end_at_once();
+        self.agreement.signals.end_at_once();
         let made = made.map_err(|error| self.stopped(&error))?;
-        let Some(signal) = self.signals.caught() else {
+        let Some(signal) = self.agreement.stopped() else {
             return Ok(made);
         };
         Err(Failure::Interrupted {
@@ -126,6 +125,13 @@ impl<'a> Checkpoints<'a> {
             TrainError::Record(_) | TrainError::Checkpoint { .. } | TrainError::Lost { .. }
         );
         match &self.latest {
+            Some(checkpoint) if matches!(error, TrainError::Ranks { .. }) => {
+                let path = checkpoint.path.display();
+                Failure::RankLost {
+                    reason: format!("{reason}; last good checkpoint: {path}"),
+                    run: self.run.path().to_owned(),
+                }
+            }
             Some(checkpoint) if is_machine => {
                 let path = checkpoint.path.display();
                 Failure::Run(format!("{reason}; last good checkpoint: {path}"))
@@ -189,7 +195,7 @@ impl<'a> Checkpoints<'a> {
         if self.has_told {
             return;
         }
-        if let Some(signal) = self.signals.caught() {
+        if let Some(signal) = self.agreement.signals.caught() {
             self.has_told = true;
             self.screen.line(format!(
                 "{signal}: finishing step {step}, then saving; again to stop at once"
@@ -227,8 +233,12 @@ impl Observer for Checkpoints<'_> {
 }
 
 impl Keeper<Transformer> for Checkpoints<'_> {
-    fn is_stopped(&mut self) -> bool {
-        self.signals.caught().is_some()
+    fn is_stopped(&mut self) -> Result<bool, RankError> {
+        self.agreement.is_stopped()
+    }
+
+    fn agree(&mut self, policy: &Transformer) -> Result<(), RankError> {
+        self.agreement.agree(policy)
     }
 
     fn keep(&mut self, policy: &Transformer, position: &Position) -> Result<(), NotKept> {

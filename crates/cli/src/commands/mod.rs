@@ -16,6 +16,7 @@ mod stationary;
 mod study;
 mod train;
 mod verify;
+mod world;
 
 pub(crate) use bench::bench;
 pub(crate) use explain::explain;

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use model::Transformer;
+use ranks::{Place, Ranks};
+use record::{Position, RunFolder};
 use serde_json::json;
-use trainer::Trained;
+use trainer::{Keeper, TrainError, Trained};
 
-use super::begin::{self, Resumed};
+use super::begin::{self, Begun, Resumed};
 use super::keeper::Checkpoints;
 use super::memory::peak_mib;
 use super::run;
-use crate::arguments::SftArguments;
+use super::world::{self, Follower};
+use crate::arguments::{RunArguments, SftArguments};
 use crate::error::{Failure, InputError};
 use crate::hub;
 use crate::plan::{self, SftPlan, run_folder};
@@ -23,13 +27,12 @@ use crate::{inputs, machine};
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.
 pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failure> {
-    let start = Instant::now();
-    let resumed = arguments
-        .run
-        .resume
-        .as_deref()
-        .map(Resumed::open)
-        .transpose()?;
+    let started = Instant::now();
+    let place = world::place()?;
+    let (everyone, screen) = (screen, &screen.of_rank(place.rank));
+    let resumed = arguments.run.resume.as_deref();
+    let resumed = resumed.map(|path| Resumed::open(path, place.is_first()));
+    let resumed = resumed.transpose()?;
     let (plan, text) = plan(arguments, resumed.as_ref(), screen)?;
     let inputs = inputs::digests(plan.opened.source(), &plan.inputs)?;
     let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
@@ -41,59 +44,122 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
         screen,
     );
     if arguments.run.dry_run {
-        return dry_run(&plan, &text, arguments.run.json, screen);
+        return if place.is_first() {
+            dry_run(&plan, &text, arguments.run.json, screen)
+        } else {
+            Ok(())
+        };
     }
-    let SftRecipe {
-        model,
-        optimizer,
-        run: section,
-        ..
-    } = &plan.recipe;
-    let device = machine::device(&arguments.run.machine)?;
-    let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
-    run::take_up(&mut policy, resumed.as_ref())?;
-    let resumed_from = resumed.as_ref().map(Resumed::step);
-    let begun = begin::begun(&plan.out, &text, &inputs, resumed, screen)?;
-
-    let progress = Progress::sft(screen, plan.settings.steps, begun.position.global_step);
-    let (opened, dtype) = (&plan.opened, plan::dtype(model.checkpoint_dtype));
-    let saves = section.saves();
-    let mut keeper = Checkpoints::new(&begun, opened, dtype, saves, screen, progress, start)?;
-    let trained = keeper.watch(|keeper| {
-        let (examples, settings) = (&plan.examples, &plan.settings);
-        let position = begun.position.clone();
-        trainer::sft(
-            &mut policy,
-            examples,
-            settings,
-            position,
-            &begun.folder,
-            keeper,
-        )
+    let ranks = world::meet(&place, &plan.recipe, &inputs, everyone)?;
+    let ready = Ready {
+        arguments: &arguments.run,
+        plan: &plan,
+        place: &place,
+        ranks: &ranks,
+        screen,
+    };
+    let made = ready.learner(resumed.as_ref()).and_then(|mut policy| {
+        if !ranks.is_first() {
+            return ready.follow(&mut policy, resumed.as_ref());
+        }
+        let from = resumed.as_ref().map(Resumed::step);
+        let begun = begin::begun(&plan.out, &text, &inputs, resumed, started, screen)?;
+        ready.lead(&mut policy, &begun, from)
     });
-    keeper.progress.finish();
-    let trained = trained?;
-    let steps = begun.folder.steps();
-    let steps = steps.map_err(|error| Failure::Run(error.to_string()))?;
-    let loss = steps
-        .last()
-        .and_then(|record| record.metrics.get("loss").copied());
-    report(&plan, &keeper, trained, loss, screen);
-    if arguments.run.json {
-        let object = json!({
-            "steps": trained.steps,
-            "tokens": trained.tokens,
-            "loss": loss,
-            "seconds": keeper.seconds(),
-            "peak_mib": peak_mib(),
-            "run": plan.out,
-            "checkpoint": keeper.latest(),
-            "best_checkpoint": keeper.best(),
-            "resumed_from": resumed_from,
-        });
-        output(&object.to_string())?;
+    world::ended(&ranks, made)
+}
+
+/// A run that can begin.
+struct Ready<'a> {
+    arguments: &'a RunArguments,
+    plan: &'a SftPlan,
+    place: &'a Place,
+    ranks: &'a Ranks,
+    screen: &'a Screen,
+}
+
+impl Ready<'_> {
+    /// The model that learns, the same on all ranks.
+    fn learner(&self, resumed: Option<&Resumed>) -> Result<Transformer, Failure> {
+        let SftRecipe {
+            model,
+            optimizer,
+            run: section,
+            ..
+        } = &self.plan.recipe;
+        let device = machine::device_of(&self.arguments.machine, self.place)?;
+        let seed = section.seed;
+        let mut policy = run::learner(&self.plan.opened, model, optimizer, seed, &device)?;
+        run::take_up(&mut policy, resumed)?;
+        world::agree(self.ranks, &policy).map_err(|error| Failure::Run(error.to_string()))?;
+        Ok(policy)
     }
-    Ok(())
+
+    /// The part of rank 0, which writes the run and shows it.
+    fn lead(
+        &self,
+        policy: &mut Transformer,
+        begun: &Begun,
+        resumed_from: Option<usize>,
+    ) -> Result<(), Failure> {
+        let Self { plan, screen, .. } = *self;
+        let progress = Progress::sft(screen, plan.settings.steps, begun.position.global_step);
+        let dtype = plan::dtype(plan.recipe.model.checkpoint_dtype);
+        let (opened, saves) = (&plan.opened, plan.recipe.run.saves());
+        let mut keeper =
+            Checkpoints::new(begun, opened, dtype, saves, self.ranks, screen, progress)?;
+        let trained = keeper.watch(|keeper| {
+            let position = begun.position.clone();
+            self.steps(policy, position, Some(&begun.folder), keeper)
+        });
+        keeper.progress.finish();
+        let trained = trained?;
+        let steps = begun.folder.steps();
+        let steps = steps.map_err(|error| Failure::Run(error.to_string()))?;
+        let loss = steps
+            .last()
+            .and_then(|record| record.metrics.get("loss").copied());
+        report(plan, &keeper, trained, loss, screen);
+        if self.arguments.json {
+            let object = json!({
+                "steps": trained.steps,
+                "tokens": trained.tokens,
+                "loss": loss,
+                "seconds": keeper.seconds(),
+                "peak_mib": peak_mib(),
+                "run": plan.out,
+                "checkpoint": keeper.latest(),
+                "best_checkpoint": keeper.best(),
+                "resumed_from": resumed_from,
+            });
+            output(&object.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The part of any other rank.
+    fn follow(&self, policy: &mut Transformer, resumed: Option<&Resumed>) -> Result<(), Failure> {
+        let position = resumed.map(Resumed::position).unwrap_or_default();
+        let (out, of_steps) = (&self.plan.out, self.plan.settings.steps);
+        Follower::new(self.ranks)?.watch(out, of_steps, |follower| {
+            self.steps(policy, position, None, follower)
+        })?;
+        Ok(())
+    }
+
+    /// The steps from a position on; `run` is where they are written.
+    fn steps(
+        &self,
+        policy: &mut Transformer,
+        position: Position,
+        run: Option<&RunFolder>,
+        keeper: &mut dyn Keeper<Transformer>,
+    ) -> Result<Trained, TrainError> {
+        let (examples, settings) = (&self.plan.examples, &self.plan.settings);
+        trainer::sft(
+            policy, examples, settings, position, self.ranks, run, keeper,
+        )
+    }
 }
 
 /// What a run came to, for a reader.

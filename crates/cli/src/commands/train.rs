@@ -1,18 +1,21 @@
 //! `enigma train`: evaluate, train, evaluate, and say what changed.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use model::Transformer;
 use objective::SinkhornDrift;
-use record::{Before, Checkpoint, RecordError, Summary};
+use ranks::{Place, Ranks};
+use record::{Before, Checkpoint, Position, RecordError, RunFolder, Summary};
 use rollout::WeightedGrader;
-use trainer::{EvaluationSettings, TrainError, Trained, Training};
+use trainer::{EvaluationSettings, Keeper, Observer, TrainError, Trained, Training};
 
 use super::begin::{self, Begun, Resumed};
 use super::keeper::Checkpoints;
 use super::memory::peak_mib;
+use super::world::{self, Follower};
 use super::{report, run, study};
-use crate::arguments::TrainArguments;
+use crate::arguments::{MachineArguments, TrainArguments};
 use crate::error::{Failure, InputError};
 use crate::hub;
 use crate::plan::{self, Budget, TrainPlan, graders, run_folder};
@@ -26,76 +29,265 @@ use crate::{inputs, machine, nano};
 /// # Errors
 /// Before anything is written where the input is wrong; afterwards where the run fails.
 pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), Failure> {
+    let place = world::place()?;
     if let Some(path) = &arguments.study {
+        world::require_alone(&place, "--study")?;
         return study::study(path, arguments, screen);
     }
-    let start = Instant::now();
-    let resumed = arguments
-        .run
-        .resume
-        .as_deref()
-        .map(Resumed::open)
-        .transpose()?;
+    let started = Instant::now();
+    let (everyone, screen) = (screen, &screen.of_rank(place.rank));
+    let is_json = arguments.run.json && place.is_first();
+    let resumed = arguments.run.resume.as_deref();
+    let resumed = resumed.map(|path| Resumed::open(path, place.is_first()));
+    let resumed = resumed.transpose()?;
     let (plan, text) = plan(arguments, resumed.as_ref(), screen)?;
     let inputs = inputs::digests(plan.opened.source(), &plan.inputs)?;
     let check = |resumed: &Resumed| resumed.check(&plan.recipe, plan.settings.steps, &inputs);
     let more = resumed.as_ref().map(check).transpose()?;
     run::tell(plan.notes.iter().chain(more.iter().flatten()), screen);
     if arguments.run.dry_run {
-        return dry_run(&plan, &text, arguments.run.json, screen);
+        return if place.is_first() {
+            dry_run(&plan, &text, is_json, screen)
+        } else {
+            Ok(())
+        };
     }
     if let Some(summary) = resumed.as_ref().and_then(|r| finished(r, &plan, screen)) {
-        return ended(&summary, arguments.run.json);
+        return ended(&summary, is_json);
     }
-    let TrainRecipe {
-        model,
-        optimizer,
-        run: section,
-        ..
-    } = &plan.recipe;
-    let device = machine::device(&arguments.run.machine)?;
-    machine::expect_room(&device, plan.budget.card_bytes)?;
-    let mut policy = run::learner(&plan.opened, model, optimizer, section.seed, &device)?;
-    policy.keep_reference();
-    policy.set_sampling_dtype(plan::dtype(plan.recipe.sampling.dtype));
-    run::take_up(&mut policy, resumed.as_ref())?;
-    let mut graders = graders(&plan.recipe.rewards, &plan.task.format)?;
-    let resumed_from = resumed.as_ref().map(Resumed::step);
-    let begun = begin::begun(&plan.out, &text, &inputs, resumed, screen)?;
-    let written = begun.folder.write_data(&plan.data);
-    written.map_err(|error| Failure::Run(error.to_string()))?;
-    introduce(&plan, begun.checkpoint.as_ref(), screen);
-
-    let progress = Progress::train(screen, plan.settings.steps, begun.position.global_step);
-    let (opened, dtype) = (&plan.opened, plan::dtype(model.checkpoint_dtype));
-    let saves = section.saves();
-    let mut keeper = Checkpoints::new(&begun, opened, dtype, saves, screen, progress, start)?;
-    let result = learn(&plan, &mut policy, &mut graders, &begun, &mut keeper);
-    keeper.progress.finish();
-    let Learnt {
-        before,
-        trained,
-        after,
-    } = result?;
-    tell_faults(&graders, screen);
-    let summary = Summary {
-        before: before.evaluation,
-        after: after.evaluation,
-        seconds: keeper.seconds(),
-        peak_mib: peak_mib(),
-        tokens: trained.tokens,
-        run: plan.out.clone(),
-        checkpoint: keeper.latest(),
-        best_checkpoint: keeper.best(),
-        resumed_from,
+    let ranks = world::meet(&place, &plan.recipe, &inputs, everyone)?;
+    let ready = Ready {
+        machine: &arguments.run.machine,
+        plan: &plan,
+        text: &text,
+        inputs: &inputs,
+        place: &place,
+        ranks: &ranks,
+        screen,
+        started,
     };
-    begun
-        .folder
-        .write_summary(&summary)
-        .map_err(|error| Failure::Run(error.to_string()))?;
-    report::samples(&plan.task, &before.completions, &after.completions, screen);
-    report::summary(&summary, screen);
-    ended(&summary, arguments.run.json)
+    world::ended(&ranks, ready.run(resumed, is_json))
+}
+
+/// A run that can begin.
+struct Ready<'a> {
+    machine: &'a MachineArguments,
+    plan: &'a TrainPlan,
+    text: &'a str,
+    inputs: &'a BTreeMap<String, String>,
+    place: &'a Place,
+    ranks: &'a Ranks,
+    screen: &'a Screen,
+    started: Instant,
+}
+
+impl Ready<'_> {
+    fn run(&self, resumed: Option<Resumed>, is_json: bool) -> Result<(), Failure> {
+        let TrainRecipe {
+            model,
+            optimizer,
+            rewards,
+            run: section,
+            ..
+        } = &self.plan.recipe;
+        let device = machine::device_of(self.machine, self.place)?;
+        machine::expect_room(&device, self.plan.budget.card_bytes)?;
+        let seed = section.seed;
+        let mut policy = run::learner(&self.plan.opened, model, optimizer, seed, &device)?;
+        policy.keep_reference();
+        policy.set_sampling_dtype(plan::dtype(self.plan.recipe.sampling.dtype));
+        run::take_up(&mut policy, resumed.as_ref())?;
+        let mut graders = graders(rewards, &self.plan.task.format)?;
+        world::agree(self.ranks, &policy).map_err(|error| Failure::Run(error.to_string()))?;
+        if self.ranks.is_first() {
+            self.lead(&mut policy, &mut graders, resumed, is_json)
+        } else {
+            self.follow(&mut policy, &mut graders, resumed.as_ref())
+        }
+    }
+
+    /// The part of rank 0, which writes the run and shows it.
+    fn lead(
+        &self,
+        policy: &mut Transformer,
+        graders: &mut [WeightedGrader],
+        resumed: Option<Resumed>,
+        is_json: bool,
+    ) -> Result<(), Failure> {
+        let Self { plan, screen, .. } = *self;
+        let resumed_from = resumed.as_ref().map(Resumed::step);
+        let (out, text, inputs) = (&plan.out, self.text, self.inputs);
+        let begun = begin::begun(out, text, inputs, resumed, self.started, screen)?;
+        let written = begun.folder.write_data(&plan.data);
+        written.map_err(|error| Failure::Run(error.to_string()))?;
+        introduce(plan, begun.checkpoint.as_ref(), self.ranks, screen);
+        run::tell(self.idle().iter(), screen);
+
+        let progress = Progress::train(screen, plan.settings.steps, begun.position.global_step);
+        let dtype = plan::dtype(plan.recipe.model.checkpoint_dtype);
+        let (opened, saves) = (&plan.opened, plan.recipe.run.saves());
+        let mut keeper =
+            Checkpoints::new(&begun, opened, dtype, saves, self.ranks, screen, progress)?;
+        let result = self.learn(policy, graders, &begun, &mut keeper);
+        keeper.progress.finish();
+        let Learnt {
+            before,
+            trained,
+            after,
+        } = result?;
+        tell_faults(graders, screen);
+        let summary = Summary {
+            before: before.evaluation,
+            after: after.evaluation,
+            seconds: keeper.seconds(),
+            peak_mib: peak_mib(),
+            tokens: trained.tokens,
+            run: plan.out.clone(),
+            checkpoint: keeper.latest(),
+            best_checkpoint: keeper.best(),
+            resumed_from,
+        };
+        begun
+            .folder
+            .write_summary(&summary)
+            .map_err(|error| Failure::Run(error.to_string()))?;
+        report::samples(&plan.task, &before.completions, &after.completions, screen);
+        report::summary(&summary, screen);
+        ended(&summary, is_json)
+    }
+
+    /// A note where there are more ranks than questions of a step.
+    fn idle(&self) -> Option<String> {
+        let (questions, ranks) = (self.plan.settings.questions_per_step, self.ranks.size());
+        let idle = ranks.checked_sub(questions).filter(|&idle| idle > 0)?;
+        Some(format!(
+            "run.questions_per_step is {questions}: {idle} of {ranks} ranks roll nothing out"
+        ))
+    }
+
+    /// The part of any other rank, which computes its share of the same evaluations and steps.
+    fn follow(
+        &self,
+        policy: &mut Transformer,
+        graders: &mut [WeightedGrader],
+        resumed: Option<&Resumed>,
+    ) -> Result<(), Failure> {
+        let failed = |error: TrainError| Failure::Run(error.to_string());
+        if resumed.is_none() {
+            self.evaluate(policy, graders, None, &mut ())
+                .map_err(failed)?;
+        }
+        let position = resumed.map(Resumed::position).unwrap_or_default();
+        let (out, of_steps) = (&self.plan.out, self.plan.settings.steps);
+        Follower::new(self.ranks)?.watch(out, of_steps, |follower| {
+            self.steps(policy, graders, position, None, follower)
+        })?;
+        let drift = self.plan.evaluation.drift;
+        self.evaluate(policy, graders, drift, &mut ())
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    fn learn(
+        &self,
+        policy: &mut Transformer,
+        graders: &mut [WeightedGrader],
+        begun: &Begun,
+        keeper: &mut Checkpoints,
+    ) -> Result<Learnt, Failure> {
+        let before = self.before(policy, graders, begun, &mut keeper.progress)?;
+        let trained = keeper.watch(|keeper| {
+            let position = begun.position.clone();
+            self.steps(policy, graders, position, Some(&begun.folder), keeper)
+        })?;
+        // What was learnt is safe before it is judged.
+        let drift = self.plan.evaluation.drift;
+        keeper.progress.begin_evaluation();
+        let after = self.evaluate(policy, graders, drift, &mut keeper.progress);
+        let after = after.map_err(|error| Failure::Stopped {
+            reason: format!("after step {}, {error}", trained.steps),
+            checkpoint: keeper.latest(),
+        })?;
+        Ok(Learnt {
+            before,
+            trained,
+            after,
+        })
+    }
+
+    /// The figures of before the first step: measured once, and then on record.
+    fn before(
+        &self,
+        policy: &Transformer,
+        graders: &mut [WeightedGrader],
+        begun: &Begun,
+        progress: &mut Progress,
+    ) -> Result<Before, Failure> {
+        let folder = &begun.folder;
+        let failed = |error: RecordError| Failure::Run(error.to_string());
+        if begun.checkpoint.is_some() {
+            return folder.before().map_err(failed);
+        }
+        progress.begin_evaluation();
+        let before = self
+            .evaluate(policy, graders, None, progress)
+            .map_err(|error| {
+                folder.clone().withdraw();
+                match error {
+                    TrainError::Ranks { .. } => Failure::Run(error.to_string()),
+                    _ => InputError::refused(&self.plan.recipe.model.path, &error).into(),
+                }
+            })?;
+        folder.write_before(&before).map_err(failed)?;
+        Ok(before)
+    }
+
+    /// The steps from a position on; `run` is where they are written.
+    fn steps(
+        &self,
+        policy: &mut Transformer,
+        graders: &mut [WeightedGrader],
+        position: Position,
+        run: Option<&RunFolder>,
+        keeper: &mut dyn Keeper<Transformer>,
+    ) -> Result<Trained, TrainError> {
+        let TrainPlan {
+            task,
+            settings,
+            opened,
+            ..
+        } = self.plan;
+        let training = Training::new(&opened.tokenizer, task, settings)?.among(self.ranks);
+        let mut training = training.resume(policy, graders, position)?;
+        trainer::train(policy, &mut training, graders, run, keeper)
+    }
+
+    fn evaluate(
+        &self,
+        policy: &Transformer,
+        graders: &mut [WeightedGrader],
+        drift: Option<SinkhornDrift>,
+        observer: &mut dyn Observer,
+    ) -> Result<Before, TrainError> {
+        let settings = EvaluationSettings {
+            drift,
+            ..self.plan.evaluation.clone()
+        };
+        let (codec, task) = (&self.plan.opened.tokenizer, &self.plan.task);
+        let ranks = self.ranks;
+        let found = trainer::evaluate(policy, codec, task, graders, &settings, ranks, observer)?;
+        Ok(Before {
+            evaluation: found.evaluation,
+            completions: found.completions,
+        })
+    }
+}
+
+/// What a run gave.
+struct Learnt {
+    before: Before,
+    trained: Trained,
+    after: Before,
 }
 
 /// What went wrong with graders.
@@ -218,7 +410,7 @@ fn trained_words(budget: &Budget) -> String {
     format!("{trained} parameters beside {frozen} frozen ({share:.2} %)")
 }
 
-fn introduce(plan: &TrainPlan, checkpoint: Option<&Checkpoint>, screen: &Screen) {
+fn introduce(plan: &TrainPlan, checkpoint: Option<&Checkpoint>, ranks: &Ranks, screen: &Screen) {
     let principles: Vec<&str> = plan.task.principles.iter().map(|p| p.id.as_str()).collect();
     let mut lines = vec![
         ("model", plan.recipe.model.path.clone()),
@@ -226,6 +418,9 @@ fn introduce(plan: &TrainPlan, checkpoint: Option<&Checkpoint>, screen: &Screen)
         ("questions", grouped(plan.task.questions.len())),
         ("run", plan.out.display().to_string()),
     ];
+    if ranks.size() > 1 {
+        lines.push(("ranks", ranks.size().to_string()));
+    }
     if let Some(Checkpoint { step, path }) = checkpoint {
         let from = format!("after step {step}, from {}", path.display());
         lines.push(("goes on", from));
@@ -234,87 +429,4 @@ fn introduce(plan: &TrainPlan, checkpoint: Option<&Checkpoint>, screen: &Screen)
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<12}"))));
     }
     screen.line("");
-}
-
-/// What a run gave.
-struct Learnt {
-    before: Before,
-    trained: Trained,
-    after: Before,
-}
-
-fn learn(
-    plan: &TrainPlan,
-    policy: &mut Transformer,
-    graders: &mut [WeightedGrader],
-    begun: &Begun,
-    keeper: &mut Checkpoints,
-) -> Result<Learnt, Failure> {
-    let TrainPlan {
-        task,
-        settings,
-        opened,
-        ..
-    } = plan;
-    let codec = &opened.tokenizer;
-    let before = before(plan, policy, graders, begun, &mut keeper.progress)?;
-    let trained = keeper.watch(|keeper| {
-        let position = begun.position.clone();
-        let training = Training::new(codec, task, settings)?;
-        let mut training = training.resume(policy, graders, position)?;
-        trainer::train(policy, &mut training, graders, &begun.folder, keeper)
-    })?;
-    // What was learnt is safe before it is judged.
-    let drift = plan.evaluation.drift;
-    let after = evaluate(plan, policy, graders, drift, &mut keeper.progress);
-    let after = after.map_err(|error| Failure::Stopped {
-        reason: format!("after step {}, {error}", trained.steps),
-        checkpoint: keeper.latest(),
-    })?;
-    Ok(Learnt {
-        before,
-        trained,
-        after,
-    })
-}
-
-/// The figures of before the first step: measured once, and then on record.
-fn before(
-    plan: &TrainPlan,
-    policy: &Transformer,
-    graders: &mut [WeightedGrader],
-    begun: &Begun,
-    progress: &mut Progress,
-) -> Result<Before, Failure> {
-    let folder = &begun.folder;
-    let failed = |error: RecordError| Failure::Run(error.to_string());
-    if begun.checkpoint.is_some() {
-        return folder.before().map_err(failed);
-    }
-    let before = evaluate(plan, policy, graders, None, progress).map_err(|error| {
-        folder.clone().withdraw();
-        InputError::refused(&plan.recipe.model.path, &error)
-    })?;
-    folder.write_before(&before).map_err(failed)?;
-    Ok(before)
-}
-
-fn evaluate(
-    plan: &TrainPlan,
-    policy: &Transformer,
-    graders: &mut [WeightedGrader],
-    drift: Option<SinkhornDrift>,
-    progress: &mut Progress,
-) -> Result<Before, TrainError> {
-    progress.begin_evaluation();
-    let settings = EvaluationSettings {
-        drift,
-        ..plan.evaluation.clone()
-    };
-    let codec = &plan.opened.tokenizer;
-    let found = trainer::evaluate(policy, codec, &plan.task, graders, &settings, progress)?;
-    Ok(Before {
-        evaluation: found.evaluation,
-        completions: found.completions,
-    })
 }

@@ -23,6 +23,7 @@ pub(crate) use table::Table;
 pub(crate) struct Screen {
     live: Option<MultiProgress>,
     colours: bool,
+    is_mute: bool,
 }
 
 impl Screen {
@@ -31,7 +32,21 @@ impl Screen {
         let is_terminal = console::Term::stderr().is_term();
         let live = (is_terminal && !plain).then(MultiProgress::new);
         let colours = live.is_some() && console::colors_enabled_stderr();
-        Self { live, colours }
+        Self {
+            live,
+            colours,
+            is_mute: false,
+        }
+    }
+
+    /// The screen of a rank: of several, the first alone says anything.
+    pub(crate) fn of_rank(&self, rank: usize) -> Self {
+        let is_mute = rank > 0;
+        Self {
+            live: self.live.clone().filter(|_| !is_mute),
+            colours: self.colours && !is_mute,
+            is_mute,
+        }
     }
 
     /// The bars' home, where there are any.
@@ -48,6 +63,9 @@ impl Screen {
 
     /// One line, above any bars. A closed standard error is nobody's loss.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
+        if self.is_mute {
+            return;
+        }
         let text = text.as_ref();
         let shown = self.live.as_ref().map(|bars| bars.println(text));
         if !matches!(shown, Some(Ok(()))) {

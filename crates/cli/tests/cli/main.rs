@@ -13,6 +13,7 @@ mod limits;
 mod models;
 mod principles;
 mod process;
+mod ranks;
 mod refusals;
 mod resume;
 mod stationary;

@@ -64,7 +64,7 @@ fn left(run: &Path, step: usize) -> (Vec<Value>, [Vec<u8>; 2], Vec<String>, Valu
 }
 
 /// Waits until a file or folder is there.
-fn wait_for(path: &Path, child: &mut Child) {
+pub(crate) fn wait_for(path: &Path, child: &mut Child) {
     let start = Instant::now();
     while !path.exists() {
         let ended = child.try_wait().expect("a child of ours");
@@ -175,7 +175,7 @@ pub(crate) fn newest(run: &Path) -> usize {
     steps.max().unwrap_or(0)
 }
 
-fn kill(signal: &str, child: &Child) {
+pub(crate) fn kill(signal: &str, child: &Child) {
     let id = child.id().to_string();
     let status = std::process::Command::new("kill")
         .args(["-s", signal, &id])

@@ -2,6 +2,7 @@
 
 use objective::SinkhornDrift;
 use policy::TabularPolicy;
+use ranks::Ranks;
 use record::Evaluation;
 use trainer::{Evaluated, EvaluationSettings, Settings, Task, evaluate};
 
@@ -28,6 +29,7 @@ fn evaluated(
         task,
         &mut format_grader(),
         &settings,
+        &Ranks::alone(),
         &mut (),
     )
     .expect("finite")

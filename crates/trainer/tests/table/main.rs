@@ -3,6 +3,7 @@
 mod evaluation;
 mod failures;
 mod laws;
+mod ranks;
 mod record;
 mod resume;
 mod sft;

@@ -71,7 +71,8 @@ fn every_step_is_on_record_as_it_was_heard_and_completions_as_often_as_asked() {
     let mut policy = reasoner();
     let graders = &mut format_grader();
     let mut training = Training::new(&REASONING, &task, &settings).expect("a valid task");
-    let trained = train(&mut policy, &mut training, graders, &run, &mut heard).expect("a run");
+    let trained =
+        train(&mut policy, &mut training, graders, Some(&run), &mut heard).expect("a run");
     let steps = run.steps().expect("written");
     assert_eq!(steps, heard.steps);
     assert_eq!(

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use objective::ScaleRewards;
 use policy::TabularPolicy;
+use ranks::{RankError, Ranks};
 use record::{Position, RunFolder, TrainerState};
 use rollout::WeightedGrader;
 use trainer::{
@@ -45,8 +46,8 @@ impl Observer for Memory {
 }
 
 impl Keeper<TabularPolicy> for Memory {
-    fn is_stopped(&mut self) -> bool {
-        self.last >= self.stop_after
+    fn is_stopped(&mut self) -> Result<bool, RankError> {
+        Ok(self.last >= self.stop_after)
     }
 
     fn keep(&mut self, policy: &TabularPolicy, position: &Position) -> Result<(), NotKept> {
@@ -95,7 +96,7 @@ fn go_on(policy: &mut TabularPolicy, position: Position, settings: &Settings, ke
     let mut training = Training::new(&REASONING, &task, settings)
         .and_then(|training| training.resume(policy, graders, position))
         .expect("a position of this run");
-    train(policy, &mut training, graders, &run, keeper).expect("a run");
+    train(policy, &mut training, graders, Some(&run), keeper).expect("a run");
 }
 
 #[test]
@@ -162,7 +163,8 @@ fn supervised_steps_are_any_number_of_them_a_kill_and_the_rest() {
     };
     let trained = |policy: &mut TabularPolicy, position, keeper: &mut Memory| {
         let run = keeper.run.clone();
-        sft(policy, &examples, &settings, position, &run, keeper).expect("a run")
+        let (alone, run) = (Ranks::alone(), Some(&run));
+        sft(policy, &examples, &settings, position, &alone, run, keeper).expect("a run")
     };
     let (_scratch, run) = Scratch::run("sft-unbroken");
     let mut unbroken = reasoner();
@@ -209,7 +211,7 @@ fn broken(keeper: &mut Memory) -> TrainError {
         })
     });
     let policy = &mut reasoner();
-    train(policy, &mut training, &mut graders, &run, keeper).expect_err("stopped")
+    train(policy, &mut training, &mut graders, Some(&run), keeper).expect_err("stopped")
 }
 
 #[test]

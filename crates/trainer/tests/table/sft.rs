@@ -1,6 +1,7 @@
 //! Supervised steps.
 
 use policy::TabularPolicy;
+use ranks::Ranks;
 use record::Position;
 use trainer::{Example, Schedule, SftSettings, sft};
 
@@ -36,7 +37,8 @@ fn trained(name: &str, settings: &SftSettings) -> (Vec<f64>, Vec<f64>) {
         &examples(),
         settings,
         Position::default(),
-        &run,
+        &Ranks::alone(),
+        Some(&run),
         &mut (),
     )
     .expect("a run");
@@ -94,7 +96,8 @@ fn more_examples_in_a_batch_than_there_are_is_an_error() {
         &examples(),
         &settings,
         Position::default(),
-        &run,
+        &Ranks::alone(),
+        Some(&run),
         &mut (),
     )
     .expect_err("refused");

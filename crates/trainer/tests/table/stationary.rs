@@ -6,6 +6,7 @@ use policy::{
     Batch, Finish, Policy, PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions,
     Scorer, Signals, TabularPolicy, UpdateReport,
 };
+use ranks::{RankError, Ranks};
 use trainer::{Schedule, Settings, Training};
 
 use crate::task::{Pieces, bandit, grader, settings, task};
@@ -63,6 +64,10 @@ impl Policy for Spread {
 
     fn backward(&mut self, gradient: &Signals) {
         self.table.backward(gradient);
+    }
+
+    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
+        self.table.sum_gradient(ranks)
     }
 
     fn update(&mut self, learning_rate: f64) -> UpdateReport {
