@@ -26,6 +26,7 @@ const PANEL: usize = 32;
 /// Multiplications of one part that are worth a thread.
 const WORK_MIN: usize = 1 << 16;
 /// Pairs of a panel that go through all rows before the next ones: they stay in a core's cache.
+#[cfg(target_arch = "x86_64")]
 const DEPTH: usize = 128;
 
 /// A rounded copy of a weight `[in, out]`, which does not follow it.

@@ -32,7 +32,7 @@ pub struct Transformer {
 #[derive(Debug)]
 enum Reference {
     /// A copy of all.
-    Weights(Parameters),
+    Weights(Box<Parameters>),
     /// Beside the adapters: the frozen weights, and a copy of the adapters that training began
     /// with, which is empty where they did nothing yet.
     Adapters,
@@ -156,7 +156,7 @@ impl Transformer {
             self.parameters.keep_adapters();
             self.reference = Some(Reference::Adapters);
         } else {
-            self.reference = Some(Reference::Weights(self.parameters.clone()));
+            self.reference = Some(Reference::Weights(Box::new(self.parameters.clone())));
         }
     }
 

@@ -85,7 +85,7 @@ impl Budget {
             parameters: config.parameters(),
             trainable_parameters: opened.trainable_parameters(),
             memory_bytes,
-            card_bytes: memory_bytes.saturating_add(config.card_bytes(&workload, kept)),
+            card_bytes: memory_bytes + config.card_bytes(&workload, kept),
         }
     }
 }
