@@ -22,7 +22,7 @@ struct Case {
     has_adapters: bool,
 }
 
-/// Hidden width, layers, vocabulary and keys' heads of 1.3, 9 and 25 million weights.
+/// Hidden width, layers, vocabulary and keys' heads of 1.3, 8 and 23 million weights.
 const SMALL: [usize; 4] = [128, 6, 1024, 2];
 const MIDDLE: [usize; 4] = [256, 8, 8192, 2];
 const LARGE: [usize; 4] = [512, 6, 8192, 2];
@@ -206,10 +206,10 @@ fn planned_memory_is_near_the_measured_peak() {
     }
     let is_slow = std::env::var_os("SLOW_TESTS").is_some();
     if !is_slow {
-        eprintln!("the model of 25 million weights is skipped: SLOW_TESTS is not set");
+        eprintln!("models of 8 and 23 million weights are skipped: SLOW_TESTS is not set");
     }
     let mut far = Vec::new();
-    for case in CASES.iter().filter(|case| is_slow || case.shape != LARGE) {
+    for case in CASES.iter().filter(|case| is_slow || case.shape == SMALL) {
         let Some(measured) = measured_apart(case) else {
             eprintln!("skipped: this system tells no peak of memory");
             return;
