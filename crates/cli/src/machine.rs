@@ -99,8 +99,8 @@ pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
     device_of(machine, &Place::alone())
 }
 
-/// As [`device`], for a rank: where no number of threads was asked for, the ranks of a machine share
-/// its cores.
+/// As [`device`], for a rank: where no number of threads was asked for, the ranks of a machine
+/// share its cores.
 ///
 /// # Errors
 /// As [`device`].
