@@ -176,9 +176,13 @@ pub(crate) fn expect_room(device: &Device, planned_bytes: usize) -> Result<(), I
 }
 
 /// What a user of a card has to know while its kernels have run on none.
-fn untried(card: &Device) -> String {
+fn untried(device: &Device) -> String {
+    let name = match device {
+        Device::Cuda(card) => card.name(),
+        Device::Cpu(_) => device.name(),
+    };
     format!(
-        "computing on {card:?}; kernels have been tested on an emulated card alone, never on a \
+        "computing on {name}; kernels have been tested on an emulated card alone, never on a \
          card: `enigma verify --device cuda` checks this one"
     )
 }

@@ -66,6 +66,14 @@ impl Device {
         }
     }
 
+    /// Waits until all work that was given to the device is done; a processor's always is.
+    pub fn wait(&self) {
+        match self {
+            Device::Cpu(_) => {}
+            Device::Cuda(cuda) => cuda.wait(),
+        }
+    }
+
     /// A matrix of zeros on this device.
     pub fn zeros(&self, rows: usize, columns: usize) -> Matrix {
         let values = match self {

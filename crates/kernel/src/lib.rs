@@ -14,8 +14,8 @@
 //! Everything is `f32`, but for [`bf16`], which sampling may use.
 //!
 //! On the CPU, results do not depend on the number of threads: work is cut into parts that never
-//! share a sum. Start at [`Device`] and [`Matrix`], then read [`linear`]. An operation's file checks
-//! shapes and holds the CPU's code; what an NVIDIA card does instead is in `cuda/`.
+//! share a sum. Start at [`Device`] and [`Matrix`], then read [`linear`]. An operation's file
+//! checks shapes and holds the CPU's code; what an NVIDIA card does instead is in `cuda/`.
 
 mod cuda;
 mod threads;

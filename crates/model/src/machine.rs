@@ -8,7 +8,7 @@ use kernel::{Device, Matrix, Mode, linear, norm};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MachineRates {
     /// Floating-point operations a second of large products of float32 matrices, through the
-    /// product that the decoder uses.
+    /// product that the decoder uses; on a card, that rounds its operands to bfloat16.
     pub matrix_product_flops: f64,
     /// Bytes a second that are read from memory.
     pub memory_bandwidth: f64,
@@ -16,18 +16,27 @@ pub struct MachineRates {
 
 /// Rows, inputs and outputs of the products: a square, and the shape of a batch and a layer.
 const PRODUCTS: [[usize; 3]; 2] = [[2048, 2048, 2048], [4096, 512, 2816]];
+/// As large as it takes until launching and rounding count for little on a card.
+const CARD_PRODUCTS: [[usize; 3]; 1] = [[8192, 8192, 8192]];
 /// Values of the array that is read, 512 MiB: far more than caches hold.
 const STREAMED: usize = 1 << 27;
+/// On a card 4 GiB, beside which starting and ending count for little.
+const CARD_STREAMED: usize = 1 << 30;
 /// Each product and each reading is repeated; the best counts.
 const REPEATS: usize = 4;
 
 impl MachineRates {
-    /// Measures for some seconds; nothing else should run meanwhile. Holds 512 MiB.
+    /// Measures for some seconds; nothing else should run meanwhile. Holds 512 MiB, or 4 GiB of a
+    /// card.
     pub fn measure(device: &Device) -> Self {
-        let products = PRODUCTS.map(|shape| product_flops(device, shape));
+        let (shapes, streamed) = match device {
+            Device::Cpu(_) => (&PRODUCTS[..], STREAMED),
+            Device::Cuda(_) => (&CARD_PRODUCTS[..], CARD_STREAMED),
+        };
+        let products = shapes.iter().map(|shape| product_flops(device, *shape));
         Self {
-            matrix_product_flops: products.into_iter().fold(0.0, f64::max),
-            memory_bandwidth: bandwidth(device, STREAMED),
+            matrix_product_flops: products.fold(0.0, f64::max),
+            memory_bandwidth: bandwidth(device, streamed),
         }
     }
 }
@@ -40,7 +49,10 @@ fn product_flops(device: &Device, [rows, inputs, outputs]: [usize; 3]) -> f64 {
     };
     let (x_ni, weight_io) = (filled(rows, inputs), filled(inputs, outputs));
     let mut y_no = device.zeros(rows, outputs);
-    let seconds = best_seconds(|| linear::forward(&x_ni, &weight_io, None, &mut y_no, Mode::Write));
+    let seconds = best_seconds(|| {
+        linear::forward(&x_ni, &weight_io, None, &mut y_no, Mode::Write);
+        device.wait();
+    });
     2.0 * (rows * inputs * outputs) as f64 / seconds
 }
 

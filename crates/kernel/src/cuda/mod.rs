@@ -193,6 +193,11 @@ impl Cuda {
         done("cuMemGetInfo", self.context().mem_get_info()).0
     }
 
+    /// Waits until all work is done.
+    pub(crate) fn wait(&self) {
+        done("a kernel", self.card.stream.synchronize());
+    }
+
     fn context(&self) -> &CudaContext {
         self.card.stream.context()
     }

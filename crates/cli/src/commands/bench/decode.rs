@@ -50,6 +50,7 @@ pub(super) fn decode(
     watch.finish();
     let machine = MachineRates::measure(subject.policy.device());
     let (config, lora) = (subject.policy.config(), subject.lora.as_ref());
+    let dtype = subject.read_dtype(dtype);
     let read = rounds.iter().map(|round| {
         config.decode_bytes(work.prompt_tokens, &round.lengths_pg, lora, dtype) / round.decode
     });

@@ -174,7 +174,7 @@ fn rates(
     machine: &MachineRates,
 ) -> [Fact; 4] {
     let (work, config) = (&arguments.work, subject.policy.config());
-    let dtype = plan::dtype(arguments.sampling_dtype);
+    let dtype = subject.read_dtype(plan::dtype(arguments.sampling_dtype));
     let sampled = |step: &Step| step.lengths_pg.concat().iter().sum::<usize>() as f64;
     let per_second = |step: &Step| sampled(step) / step.record.metrics["step_time"];
     let read = |step: &Step| {

@@ -1,7 +1,7 @@
 //! What is timed: a model of random weights, its prompts, and how long completions are.
 
 use math::Key;
-use model::{LoraOptions, TargetModules, Trained, Transformer, Workload};
+use model::{Device, Dtype, LoraOptions, TargetModules, Trained, Transformer, Workload};
 use policy::SamplingOptions;
 
 use crate::arguments::{BenchGrpoArguments, LengthsChoice, WorkArguments};
@@ -65,6 +65,14 @@ impl Subject {
             end_tokens,
             lora,
         })
+    }
+
+    /// The type that decoding reads weights in: a card's products take bfloat16 whatever is asked.
+    pub(super) fn read_dtype(&self, asked: Dtype) -> Dtype {
+        match self.policy.device() {
+            Device::Cpu(_) => asked,
+            Device::Cuda(_) => Dtype::Bf16,
+        }
     }
 
     /// Prompts of random ids, the same for the same count.

@@ -108,8 +108,10 @@ fn round(
     let signals = policy.forward(batch).map_err(failed)?;
     let forward = start.elapsed().as_secs_f64();
     policy.backward(&mean_gradient(&signals));
+    policy.device().wait();
     let passes = start.elapsed().as_secs_f64();
     let grad_norm = policy.update(LEARNING_RATE).grad_norm;
+    policy.device().wait();
     let whole = start.elapsed().as_secs_f64();
     if !grad_norm.is_finite() {
         return Err(failed(format!("the gradient's norm is {grad_norm}")));
