@@ -100,7 +100,7 @@ pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
 }
 
 /// As [`device`], for a rank: where no number of threads was asked for, the ranks of a machine
-/// share its cores.
+/// share its cores; each takes a card of its own.
 ///
 /// # Errors
 /// As [`device`].
@@ -108,7 +108,8 @@ pub(crate) fn device_of(machine: &MachineArguments, place: &Place) -> Result<Dev
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = (place.local_size > 1).then(|| (cores / place.local_size).max(1));
     let threads = machine.threads.map(usize::from).or(share);
-    choose(machine, Precision::Bfloat16, threads)
+    let ordinal = place.rank % place.local_size;
+    choose(machine, Precision::Bfloat16, threads, ordinal as u16)
 }
 
 /// As [`device`], with all numbers in float32.
@@ -120,6 +121,7 @@ pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputEr
         machine,
         Precision::Float32,
         machine.threads.map(usize::from),
+        0,
     )
 }
 
@@ -127,6 +129,7 @@ fn choose(
     machine: &MachineArguments,
     precision: Precision,
     threads: Option<usize>,
+    ordinal: u16,
 ) -> Result<Device, InputError> {
     let cpu = || Device::cpu(threads);
     if machine.device == DeviceChoice::Cpu {
@@ -134,7 +137,7 @@ fn choose(
     }
     let screen = Screen::new(machine.plain);
     let found = Device::cuda(CudaOptions {
-        ordinal: 0,
+        ordinal,
         precision,
         cache: kernel_cache(),
     });
