@@ -87,11 +87,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_those_of_a_machine_and_not_of_an_empty_loop() {
+    fn rates_are_those_of_work_that_was_done() {
         let device = Device::cpu(Some(1));
+        // No processor of one thread is that fast; an emulated one may be very slow.
         let flops = product_flops(&device, [64, 256, 256]);
-        assert!((1e7..1e15).contains(&flops), "{flops} operations a second");
+        assert!((1.0..1e15).contains(&flops), "{flops} operations a second");
         let bytes = bandwidth(&device, 1 << 20);
-        assert!((1e7..1e13).contains(&bytes), "{bytes} bytes a second");
+        assert!((1.0..1e13).contains(&bytes), "{bytes} bytes a second");
     }
 }

@@ -149,8 +149,10 @@ impl Ranks {
     /// [`all_gather`](Self::all_gather).
     pub fn agree(&self, what: &str, digest: &[u8]) -> Result<(), RankError> {
         let all = self.all_gather(digest)?;
-        let hexadecimal =
-            |digest: &[u8]| -> String { digest.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let hexadecimal = |digest: &[u8]| {
+            let bytes: Vec<String> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            bytes.concat()
+        };
         match all.iter().position(|theirs| *theirs != all[0]) {
             None => Ok(()),
             Some(rank) => Err(RankError::Differs {
@@ -188,25 +190,14 @@ impl Ranks {
     fn taken(&self, peer: usize, stream: &TcpStream, expected: Head) -> Result<Vec<u8>, RankError> {
         let head = self.told(peer, receive_head(stream))?;
         let bytes = head.map_or(expected.bytes, |head| head.bytes);
-        self.require(peer, head, Head { bytes, ..expected })?;
+        require(peer, head, Head { bytes, ..expected })?;
         self.told(peer, receive(stream, bytes))
     }
 
     /// Takes the head of the next frame.
     fn met(&self, peer: usize, stream: &TcpStream, expected: Head) -> Result<(), RankError> {
         let head = self.told(peer, receive_head(stream))?;
-        self.require(peer, head, expected)
-    }
-
-    fn require(&self, peer: usize, found: Option<Head>, expected: Head) -> Result<(), RankError> {
-        if found == Some(expected) {
-            return Ok(());
-        }
-        Err(RankError::OutOfStep {
-            rank: peer,
-            found: found.map_or_else(|| "no frame".to_owned(), |head| head.to_string()),
-            expected: expected.to_string(),
-        })
+        require(peer, head, expected)
     }
 
     /// Where a stream broke: who was lost.
@@ -216,6 +207,17 @@ impl Ranks {
             shared.expect("streams have pulses").verdict(peer)
         })
     }
+}
+
+fn require(peer: usize, found: Option<Head>, expected: Head) -> Result<(), RankError> {
+    if found == Some(expected) {
+        return Ok(());
+    }
+    Err(RankError::OutOfStep {
+        rank: peer,
+        found: found.map_or_else(|| "no frame".to_owned(), |head| head.to_string()),
+        expected: expected.to_string(),
+    })
 }
 
 impl Drop for Ranks {
@@ -230,7 +232,7 @@ impl Drop for Ranks {
 mod tests {
     use std::io::Write;
     use std::net::TcpListener;
-    use std::thread;
+    use std::thread::{self, ScopedJoinHandle};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -266,7 +268,7 @@ mod tests {
                 })
             };
             let threads: Vec<_> = places.iter().map(start).collect();
-            let ends = threads.into_iter().map(|thread| thread.join());
+            let ends = threads.into_iter().map(ScopedJoinHandle::join);
             ends.map(|end| end.expect("no panic")).collect()
         })
     }
@@ -291,7 +293,7 @@ mod tests {
     fn sums_are_those_in_the_order_of_the_ranks_with_the_same_bits_on_all() {
         let own = |rank: usize, index: usize| {
             let wave = ((index * 31 + rank * 17) as f32).sin();
-            wave * 10f32.powi(rank as i32 * 3 - 4)
+            wave * 10_f32.powf(3.0 * rank as f32 - 4.0)
         };
         for size in [1, 2, 4] {
             let sums = each(size, |ranks| {
@@ -307,7 +309,8 @@ mod tests {
             for (narrow, wide) in sums {
                 let bits: Vec<u32> = narrow.into_iter().map(f32::to_bits).collect();
                 assert!(bits == expected, "{size} ranks");
-                assert_eq!(wide, [(size * size) as f64 / 2.0; 3]);
+                let halves = wide.map(|sum| (2.0 * sum) as usize);
+                assert_eq!(halves, [size * size; 3]);
             }
         }
     }
