@@ -14,10 +14,12 @@ use crate::matrix::{Matrix, Mode};
 const LOGITS_MAX: usize = 1 << 25;
 /// Tokens of a chunk at least, so that products stay large.
 const CHUNK_MIN: usize = 256;
+/// And at most.
+const CHUNK_MAX: usize = 16384;
 
 /// Ranges of tokens that tile the vocabulary.
 fn chunks(rows: usize, vocabulary: usize) -> impl Iterator<Item = Range<usize>> {
-    let chunk = (LOGITS_MAX / rows.max(1)).max(CHUNK_MIN);
+    let chunk = (LOGITS_MAX / rows.max(1)).clamp(CHUNK_MIN, CHUNK_MAX);
     // A multiple of eight keeps every chunk of a weight aligned.
     let chunk = (chunk / 8 * 8).min(vocabulary.max(1));
     let starts = (0..vocabulary).step_by(chunk);

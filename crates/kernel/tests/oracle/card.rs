@@ -7,11 +7,12 @@ use std::process::Command;
 
 use kernel::attention::{Heads, Rule};
 use kernel::{
-    CudaError, CudaOptions, Device, Matrix, Mode, PROGRAMS, Precision, bf16, compile, linear,
+    CudaError, CudaOptions, Device, Matrix, Mode, Norm, PROGRAMS, Precision, bf16, compile, head,
+    linear, rms_norm,
 };
 
 use crate::attention::{layout, run};
-use crate::check::{DEVICE, EXACT, assert_close, hashed_on, is_card, wide};
+use crate::check::{DEVICE, EXACT, assert_close, device, hashed_on, is_card, wide};
 
 /// Runs the tests of this executable with a card under test.
 fn run_on_card(libraries: Option<&Path>, variables: &[(&str, &str)]) {
@@ -220,6 +221,60 @@ fn transposed(matrix: &Matrix) -> Matrix {
     let (rows, columns, values) = (matrix.rows(), matrix.columns(), matrix.to_vec());
     let entries = (0..rows * columns).map(|i| values[i % rows * columns + i / rows]);
     Device::cpu(Some(1)).matrix(columns, rows, entries.collect())
+}
+
+/// Sizes that the tests of the processor are too small for: rows of a norm that a whole block of
+/// threads sums, a vocabulary of several chunks.
+#[test]
+fn wide_norms_and_large_vocabularies_equal_those_of_the_processor() {
+    if !is_card() {
+        return;
+    }
+    let devices = [device(), Device::cpu(Some(2))];
+    let [found, expected] = devices.each_ref().map(wide_norm);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_close("norm", &wide(found), &wide(expected), 1e-6);
+    }
+    let [found, expected] = devices.each_ref().map(large_head);
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_close("head", found, expected, 2e-6);
+    }
+}
+
+fn wide_norm(device: &Device) -> [Matrix; 3] {
+    let norm = Norm {
+        epsilon: 1e-5,
+        offset: 1.0,
+    };
+    let hashed = |seed, rows| hashed_on(device, seed, rows, 777, 1.0);
+    let (x, weight, grad_y) = (hashed(1, 9), hashed(2, 1), hashed(3, 9));
+    let (mut y, mut inverse_rms) = (device.zeros(9, 777), device.zeros(9, 1));
+    rms_norm::forward(&x, &weight, norm, &mut y, &mut inverse_rms);
+    let (mut grad_x, mut grad) = (device.zeros(9, 777), device.zeros(1, 777));
+    let to = (&mut grad_x, &mut grad);
+    rms_norm::backward(&x, &weight, norm, &inverse_rms, &grad_y, to.0, to.1);
+    [y, grad_x, grad]
+}
+
+fn large_head(device: &Device) -> [Vec<f64>; 4] {
+    let (rows, width, vocabulary) = (5, 6, 40_003);
+    let settings = head::Settings {
+        inverse_temperature: 1.3,
+        softcap: Some(9.0),
+    };
+    let hidden = hashed_on(device, 1, rows, width, 4.0);
+    let weight = hashed_on(device, 2, width, vocabulary, 2.0);
+    let (targets, grads) = ([0, 16_384, 40_002, 7, 30_000], [1.0, -0.5, 2.0, 0.25, -1.0]);
+    let scores = head::forward(&hidden, &weight, &targets, settings);
+    let (mut grad, mut grad_weight) = (device.zeros(rows, width), device.zeros(width, vocabulary));
+    let sums = &scores.log_sum_exp_m;
+    let into = Some(&mut grad_weight);
+    head::backward(
+        &hidden, &weight, &targets, settings, sums, &grads, &mut grad, into,
+    );
+    let widened = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
+    let scored = (widened(&scores.logprobs_m), widened(sums));
+    [scored.0, scored.1, wide(&grad), wide(&grad_weight)]
 }
 
 #[test]
