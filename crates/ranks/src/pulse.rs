@@ -110,14 +110,15 @@ impl Shared {
             rank,
             reason: reason.to_owned(),
         });
-        drop(lost);
-        self.told.notify_all();
         let word = word(rank, reason);
         for (pulse, &peer) in self.pulses.iter().zip(&self.peers) {
             if peer != rank {
                 say(pulse, &word);
             }
         }
+        // Not before: who learns of it here ends, and would be taken for the cause.
+        drop(lost);
+        self.told.notify_all();
         for stream in &self.numbers {
             let _ = stream.shutdown(Shutdown::Both);
         }
