@@ -83,11 +83,6 @@ impl Weight {
             },
         }
     }
-
-    /// The number of outputs.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
 }
 
 /// `y = x W + b`, or `y += x W + b`; `x` is rounded as the weight is.
