@@ -5,7 +5,7 @@
 
 use crate::generation::{CACHE_VALUES_MAX, LOGITS_MAX, PREFILL_TOKENS_MAX, ROWS_MAX};
 use crate::lora::{LoraOptions, Module};
-use crate::{Config, Rotation};
+use crate::{Config, Dtype, Rotation};
 
 /// What a run computes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Workload {
     pub prompt_tokens: usize,
     /// Whether the backward pass computes each layer again.
     pub gradient_checkpointing: bool,
+    /// In which type completions are drawn; in another than `f32`, by a copy of the weights.
+    pub sampling_dtype: Dtype,
 }
 
 /// What a run trains.
@@ -165,7 +167,20 @@ impl Config {
         let logits = (rows * self.vocabulary).min(LOGITS_MAX.max(self.vocabulary));
         let read = workload.prompt_tokens.min(PREFILL_TOKENS_MAX);
         let prefill = read * (self.layer_values() + self.pass_values());
-        caches + logits.max(prefill)
+        self.rounded_values(workload.sampling_dtype) + caches + logits.max(prefill)
+    }
+
+    /// A rounded copy of the layers and the head, in values of four bytes.
+    fn rounded_values(&self, sampling_dtype: Dtype) -> usize {
+        let embedding = if self.tie_word_embeddings {
+            0
+        } else {
+            self.vocabulary * self.hidden_size
+        };
+        match sampling_dtype {
+            Dtype::F32 => 0,
+            Dtype::Bf16 => (self.parameters() - embedding).div_ceil(2),
+        }
     }
 
     fn query_columns(&self) -> usize {
@@ -209,6 +224,7 @@ mod tests {
             max_completion_length: 10,
             prompt_tokens: 0,
             gradient_checkpointing: false,
+            sampling_dtype: Dtype::F32,
         }
     }
 
@@ -264,6 +280,22 @@ mod tests {
             attention: 1.0,
         };
         assert_eq!(before - bytes(&config), 4 * (64 * 4 - (64 + 16) * 2));
+    }
+
+    #[test]
+    fn drawing_in_bfloat16_holds_two_bytes_more_for_each_weight() {
+        let config = config();
+        let bytes = |sampling_dtype| {
+            config.sampling_bytes(&Workload {
+                sampling_dtype,
+                ..workload(0, 4)
+            })
+        };
+        let more = bytes(Dtype::Bf16) - bytes(Dtype::F32);
+        assert!(
+            config.tie_word_embeddings && more == 2 * config.parameters(),
+            "{more}"
+        );
     }
 
     #[test]

@@ -140,6 +140,7 @@ fn figures(config: &Config) {
         max_completion_length: 256,
         prompt_tokens: 2048,
         gradient_checkpointing: false,
+        sampling_dtype: model::Dtype::F32,
     };
     let options = LoraOptions {
         r: 16,

@@ -75,6 +75,7 @@ impl Case {
             max_completion_length: self.completion_tokens,
             prompt_tokens: GROUPS * PROMPT_TOKENS,
             gradient_checkpointing: false,
+            sampling_dtype: model::Dtype::F32,
         };
         let options = adapters();
         let trained = if self.has_adapters {

@@ -69,6 +69,7 @@ impl Budget {
             max_completion_length: length,
             prompt_tokens: product(&[longest_prompt, trained.max(evaluated)]),
             gradient_checkpointing: recipe.model.gradient_checkpointing,
+            sampling_dtype: super::dtype(sampling.dtype),
         };
         let kept = match &opened.lora {
             Some(lora) => Trained::Lora(lora),

@@ -7,6 +7,7 @@ use policy::SamplingOptions;
 use crate::arguments::{BenchGrpoArguments, LengthsChoice, WorkArguments};
 use crate::error::InputError;
 use crate::machine;
+use crate::plan;
 use crate::range::some;
 
 /// A policy to be timed.
@@ -124,6 +125,7 @@ impl Subject {
             max_completion_length: work.new_tokens,
             prompt_tokens,
             gradient_checkpointing: arguments.gradient_checkpointing,
+            sampling_dtype: plan::dtype(arguments.sampling_dtype),
         };
         let trained = match &self.lora {
             Some(lora) => Trained::Lora(lora),

@@ -66,6 +66,7 @@ fn memory(config: &Config, arguments: &InspectArguments) -> Memory {
         max_completion_length: tokens,
         prompt_tokens: rows * prompt_tokens,
         gradient_checkpointing: false,
+        sampling_dtype: model::Dtype::F32,
     };
     let options = lora(rank);
     let full = Trained::Full {
