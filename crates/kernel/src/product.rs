@@ -6,6 +6,7 @@ use std::ops::Range;
 use gemm::Parallelism;
 
 use crate::matrix::Mode;
+use crate::packed::{self, PANEL};
 use crate::threads::Threads;
 use crate::tile::{Source, multiply_small};
 
@@ -255,10 +256,10 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
 /// The product blocks outputs of at most 64 x 64 differently; parts stay above that, so that the
 /// bits do not depend on the number of parts.
 const EXTENT_MIN: usize = 96;
-/// Parts start at multiples of this, so that vectors stay full.
-const EXTENT_STEP: usize = 16;
-/// Rows of outputs, at most, for which copying the right operand does not pay.
-const FEW_ROWS: usize = 32;
+/// Rows of outputs, at most, of a decoding step.
+const FEW_ROWS: usize = 128;
+/// Rows of outputs from which a step's operands are copied.
+const PACKED_ROWS_MIN: usize = 16;
 /// Entries of a right operand from which it is taken to come from memory: a decoder with weights
 /// this large does not fit a core's cache.
 const STREAMED_MIN: usize = 1 << 18;
@@ -280,7 +281,8 @@ pub(crate) fn multiply_shared(
         .count()
         .min(rows * columns * inner / WORK_MIN)
         .max(1);
-    let few = rows <= FEW_ROWS && b.column_stride == 1;
+    let is_few = rows <= FEW_ROWS && b.column_stride == 1;
+    let is_packed = rows >= PACKED_ROWS_MIN && columns.min(inner) >= PANEL && a.column_stride == 1;
     let source = if inner * columns < STREAMED_MIN {
         Source::Cache
     } else {
@@ -289,7 +291,9 @@ pub(crate) fn multiply_shared(
     let run = |rows: Range<usize>, columns: Range<usize>, mut target: Target| {
         before(&mut target, columns.clone());
         let (a, b) = (a.block(rows, 0..inner), b.block(0..inner, columns));
-        if few {
+        if is_few && is_packed {
+            packed::multiply(a, b, &mut target, mode);
+        } else if is_few {
             multiply_small(a, b, &mut target, mode, source);
         } else {
             multiply(a, b, &mut target, mode);
@@ -310,8 +314,8 @@ pub(crate) fn multiply_shared(
 
 /// Ranges that tile `extent`, at most `parts_max`, of nearly equal size.
 fn ranges(extent: usize, parts_max: usize) -> Vec<Range<usize>> {
-    let steps = extent.div_ceil(EXTENT_STEP);
+    let steps = extent.div_ceil(PANEL);
     let parts = parts_max.min(extent / EXTENT_MIN).max(1);
-    let cut = |part: usize| (steps * part / parts * EXTENT_STEP).min(extent);
+    let cut = |part: usize| (steps * part / parts * PANEL).min(extent);
     (0..parts).map(|part| cut(part)..cut(part + 1)).collect()
 }

@@ -22,19 +22,24 @@ const DEPTH_STREAMED: usize = 16;
 
 /// The operands of a product, as pointers and strides.
 #[derive(Clone, Copy)]
-struct Product {
-    rows: usize,
-    columns: usize,
-    depth: usize,
-    x: *const f32,
-    x_row: usize,
-    x_column: usize,
-    w: *const f32,
-    w_row: usize,
-    y: *mut f32,
-    y_row: usize,
-    add: bool,
-    source: Source,
+pub(crate) struct Product {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+    pub(crate) x: *const f32,
+    pub(crate) x_row: usize,
+    pub(crate) x_column: usize,
+    pub(crate) w: *const f32,
+    pub(crate) w_row: usize,
+    pub(crate) y: *mut f32,
+    pub(crate) y_row: usize,
+    pub(crate) add: bool,
+    pub(crate) source: Source,
+    /// What is fetched while a tile is summed: as many entries of a row, and of the next one after
+    /// so many steps.
+    pub(crate) ahead: *const f32,
+    pub(crate) ahead_row: usize,
+    pub(crate) ahead_every: usize,
 }
 
 /// Where the right operand of a product is when the product starts.
@@ -160,6 +165,9 @@ impl Product {
             y_row: target.stride(),
             add: mode == Mode::Add,
             source,
+            ahead: w.checked_pointer().wrapping_add(DEPTH_STREAMED * w_row),
+            ahead_row: w_row,
+            ahead_every: 1,
         }
     }
 
@@ -196,6 +204,7 @@ impl Product {
                     depth: step.min(self.depth - from),
                     x: self.x.add(from * self.x_column),
                     w: self.w.add(from * self.w_row),
+                    ahead: self.ahead.wrapping_add(from * self.w_row),
                     add: self.add || from > 0,
                     ..self
                 };
@@ -206,7 +215,7 @@ impl Product {
     }
 
     #[inline(always)]
-    unsafe fn by_columns<V: Vector, const R: usize>(self) {
+    pub(crate) unsafe fn by_columns<V: Vector, const R: usize>(self) {
         let mut column = 0;
         // SAFETY: each strip takes columns that are left.
         unsafe {
@@ -273,13 +282,20 @@ impl Product {
                     }
                 }
             }
+            let (mut ahead, mut wait) = (self.ahead.wrapping_add(column), self.ahead_every);
             for k in 0..self.depth {
                 let mut vectors = [V::splat(0.0); C];
                 for c in 0..C {
-                    let at = w.add(k * self.w_row + c * V::LANES);
-                    vectors[c] = V::load(at);
+                    vectors[c] = V::load(w.add(k * self.w_row + c * V::LANES));
                     if F {
-                        V::fetch(at.wrapping_add(DEPTH_STREAMED * self.w_row));
+                        // The last entry: rows begin anywhere in a line of a cache.
+                        V::fetch(ahead.wrapping_add((c + 1) * V::LANES - 1));
+                    }
+                }
+                if F {
+                    wait -= 1;
+                    if wait == 0 {
+                        (ahead, wait) = (ahead.wrapping_add(self.ahead_row), self.ahead_every);
                     }
                 }
                 for r in 0..R {

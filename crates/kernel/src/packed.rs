@@ -1,0 +1,249 @@
+//! Products of some rows with a large matrix that is read once, as in a decoding step.
+//!
+//! The columns that a tile of the output needs are copied side by side, a panel at a time, and so
+//! are the rows: as they are, often a power of two apart, they would share few lines of a cache.
+//! While the tiles of a panel are summed in registers, the next panel is fetched.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m512};
+
+use crate::matrix::Mode;
+use crate::product::{Target, View};
+use crate::register::Vector;
+use crate::tile::{Product, Source};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::Width;
+
+/// Columns of a panel: two of the widest registers.
+pub(crate) const PANEL: usize = 32;
+/// Inner places that are copied at a time; a panel of them fills a core's first cache or two.
+const DEPTH: usize = 384;
+/// Entries between copied rows: not a power of two, which few lines of a cache would share.
+const STRIDE: usize = DEPTH + 16;
+
+/// Rows of a tile, at most.
+const ROWS_MAX: usize = 8;
+
+/// One inner place of a panel's columns.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Place([f32; PANEL]);
+
+/// The copied rows, `STRIDE` entries each, and the copied panel of the product at work.
+struct Copies {
+    rows: Vec<f32>,
+    panel: Vec<Place>,
+}
+
+thread_local! {
+    static COPIES: RefCell<Copies> = const {
+        RefCell::new(Copies { rows: Vec::new(), panel: Vec::new() })
+    };
+}
+
+/// `target = a b`, or `target += a b`, on the calling thread; neither operand is transposed.
+///
+/// Bit for bit as [`crate::tile::multiply_small`], for rows enough that copies pay.
+pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
+    let shapes = (a.rows(), b.rows(), b.columns());
+    assert_eq!(
+        shapes,
+        (target.rows(), a.columns(), target.columns()),
+        "a product of {} inner places",
+        a.columns()
+    );
+    assert!(a.columns() > 0, "a product of no inner places");
+    COPIES.with_borrow_mut(|copies| {
+        let entries = copies.rows.len().max(target.rows() * STRIDE);
+        copies.rows.resize(entries, 0.0);
+        copies.panel.resize(DEPTH, Place([0.0; PANEL]));
+        run(a, b, target, mode, copies);
+    });
+}
+
+fn run(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
+    #[cfg(target_arch = "x86_64")]
+    match Width::of_processor() {
+        // SAFETY: the processor has the features.
+        Width::Avx512 => return unsafe { run_avx512(a, b, target, mode, copies) },
+        // SAFETY: as above.
+        Width::Avx2 => return unsafe { run_avx2(a, b, target, mode, copies) },
+        Width::Baseline => {}
+    }
+    // SAFETY: arrays need no feature.
+    unsafe { by_blocks::<[f32; 4], 4>(a, b, target, mode, copies) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn run_avx512(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
+    // SAFETY: the features are enabled.
+    unsafe { by_blocks::<__m512, 8>(a, b, target, mode, copies) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
+    // SAFETY: the features are enabled.
+    unsafe { by_blocks::<__m256, 6>(a, b, target, mode, copies) }
+}
+
+/// # Safety
+/// The processor has the features of `V`.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+unsafe fn by_blocks<V: Vector, const R: usize>(
+    a: View,
+    b: View,
+    target: &mut Target,
+    mode: Mode,
+    copies: &mut Copies,
+) {
+    for depth in ranges(a.columns(), DEPTH) {
+        copy_rows(a.block(0..a.rows(), depth.clone()), &mut copies.rows);
+        for columns in ranges(b.columns(), PANEL) {
+            let w = b.block(depth.clone(), columns.clone());
+            copy_panel(w, &mut copies.panel);
+            let part = Part {
+                depth: depth.len(),
+                add: depth.start > 0 || mode == Mode::Add,
+                ahead: w.checked_pointer().wrapping_add(PANEL),
+                ahead_row: w.strides().0,
+            };
+            // SAFETY: as the caller's; the copies hold the part.
+            unsafe { part.tiles::<V, R>(copies, target, columns) }
+        }
+    }
+}
+
+fn ranges(extent: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let starts = (0..extent).step_by(step);
+    starts.map(move |start| start..(start + step).min(extent))
+}
+
+/// What of the product the copies are.
+struct Part {
+    depth: usize,
+    add: bool,
+    /// The next panel.
+    ahead: *const f32,
+    ahead_row: usize,
+}
+
+#[allow(clippy::inline_always)]
+impl Part {
+    /// # Safety
+    /// The processor has the features of `V`; the copies hold the target's rows and the columns.
+    #[inline(always)]
+    unsafe fn tiles<V: Vector, const R: usize>(
+        &self,
+        copies: &Copies,
+        target: &mut Target,
+        columns: Range<usize>,
+    ) {
+        let tiles = target.rows().div_ceil(R);
+        let whole = columns.len() == PANEL;
+        for (tile, rows) in ranges(target.rows(), R).enumerate() {
+            let mut edge = Edge([0.0; ROWS_MAX * PANEL]);
+            if !whole && self.add {
+                edge.take(target, rows.clone(), &columns);
+            }
+            let (y, y_row) = if whole {
+                let first = rows.start * target.stride() + columns.start;
+                (target.pointer().wrapping_add(first), target.stride())
+            } else {
+                (edge.0.as_mut_ptr(), PANEL)
+            };
+            let product = Product {
+                rows: rows.len(),
+                columns: PANEL,
+                depth: self.depth,
+                x: copies.rows[rows.start * STRIDE..].as_ptr(),
+                x_row: STRIDE,
+                x_column: 1,
+                w: copies.panel.as_ptr().cast(),
+                w_row: PANEL,
+                y,
+                y_row,
+                add: self.add,
+                source: Source::Memory,
+                ahead: (self.ahead).wrapping_add(tile * self.depth / tiles * self.ahead_row),
+                ahead_row: self.ahead_row,
+                ahead_every: tiles,
+            };
+            // SAFETY: rows and columns of the tile lie in the target, or in the edge.
+            unsafe { product.by_columns::<V, R>() }
+            if !whole {
+                edge.give(target, rows, &columns);
+            }
+        }
+    }
+}
+
+/// A tile of the last panel, where that is not whole.
+#[repr(align(64))]
+struct Edge([f32; ROWS_MAX * PANEL]);
+
+impl Edge {
+    fn take(&mut self, target: &mut Target, rows: Range<usize>, columns: &Range<usize>) {
+        for (row, edge) in rows.zip(self.0.chunks_exact_mut(PANEL)) {
+            edge[..columns.len()].copy_from_slice(&target.row(row)[columns.clone()]);
+        }
+    }
+
+    fn give(&self, target: &mut Target, rows: Range<usize>, columns: &Range<usize>) {
+        for (row, edge) in rows.zip(self.0.chunks_exact(PANEL)) {
+            target.row(row)[columns.clone()].copy_from_slice(&edge[..columns.len()]);
+        }
+    }
+}
+
+fn copy_rows(a: View, block: &mut [f32]) {
+    for (row, to) in (0..a.rows()).zip(block.chunks_exact_mut(STRIDE)) {
+        to[..a.columns()].copy_from_slice(a.row(row));
+    }
+}
+
+/// Copies columns side by side, place after place.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn copy_panel(b: View, panel: &mut [Place]) {
+    for (k, Place(to)) in (0..b.rows()).zip(panel) {
+        match b.row(k).as_array::<PANEL>() {
+            Some(row) => *to = *row,
+            None => to[..b.columns()].copy_from_slice(b.row(k)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tile::multiply_small;
+
+    fn values(count: usize) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * 0.61).sin()).collect()
+    }
+
+    #[test]
+    fn copies_change_no_bit() {
+        for (rows, depth, columns) in [(1, 1, 1), (16, DEPTH, PANEL), (37, 2 * DEPTH + 5, 75)] {
+            let (x, w, y) = (
+                values(rows * depth),
+                values(depth * columns),
+                values(rows * columns),
+            );
+            let (x, w) = (View::new(&x, depth), View::new(&w, columns));
+            for mode in [Mode::Write, Mode::Add] {
+                let (mut found, mut expected) = (y.clone(), y.clone());
+                multiply(x, w, &mut Target::new(&mut found, columns), mode);
+                let mut target = Target::new(&mut expected, columns);
+                multiply_small(x, w, &mut target, mode, Source::Cache);
+                assert_eq!(found, expected, "{rows} x {depth} x {columns}");
+            }
+        }
+    }
+}
