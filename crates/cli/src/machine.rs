@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use math::Key;
 use model::{
-    AdapterFolder, ChatTokenizer, Config, CudaError, CudaOptions, Device, LoraOptions, ModelError,
-    PLAIN_TEMPLATE, Precision, Source, Transformer,
+    AdapterFolder, ChatTokenizer, Config, Cuda, CudaError, CudaOptions, Device, LoraOptions,
+    ModelError, PLAIN_TEMPLATE, Precision, Source, Transformer,
 };
 use ranks::Place;
 
@@ -100,7 +100,7 @@ pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
 }
 
 /// As [`device`], for a rank: where no number of threads was asked for, the ranks of a machine
-/// share its cores; each takes a card of its own.
+/// share its cores; each takes a card of its own, as far as there are enough.
 ///
 /// # Errors
 /// As [`device`].
@@ -108,8 +108,15 @@ pub(crate) fn device_of(machine: &MachineArguments, place: &Place) -> Result<Dev
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = (place.local_size > 1).then(|| (cores / place.local_size).max(1));
     let threads = machine.threads.map(usize::from).or(share);
-    let ordinal = place.rank % place.local_size;
-    choose(machine, Precision::Bfloat16, threads, ordinal as u16)
+    let ordinal = place.local_rank % Cuda::count().max(1);
+    let screen = Screen::new(machine.plain).of_rank(place.rank);
+    choose(
+        machine,
+        Precision::Bfloat16,
+        threads,
+        ordinal as u16,
+        &screen,
+    )
 }
 
 /// As [`device`], with all numbers in float32.
@@ -122,6 +129,7 @@ pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputEr
         Precision::Float32,
         machine.threads.map(usize::from),
         0,
+        &Screen::new(machine.plain),
     )
 }
 
@@ -130,12 +138,12 @@ fn choose(
     precision: Precision,
     threads: Option<usize>,
     ordinal: u16,
+    screen: &Screen,
 ) -> Result<Device, InputError> {
     let cpu = || Device::cpu(threads);
     if machine.device == DeviceChoice::Cpu {
         return Ok(cpu());
     }
-    let screen = Screen::new(machine.plain);
     let found = Device::cuda(CudaOptions {
         ordinal,
         precision,

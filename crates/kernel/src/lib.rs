@@ -50,7 +50,8 @@ pub mod scale;
 pub mod softcap;
 
 pub use cuda::{
-    Cuda, CudaError, CudaOptions, PROGRAMS, Precision, Program, compile, scratch_bytes,
+    Communicator, Cuda, CudaError, CudaOptions, ID_BYTES, PROGRAMS, Precision, Program, compile,
+    scratch_bytes,
 };
 pub use device::{Cpu, Device};
 pub use matrix::{Matrix, Mode};

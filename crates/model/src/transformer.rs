@@ -1,6 +1,6 @@
 //! A decoder-only transformer as a policy.
 
-use kernel::{Device, Matrix, head, pool, rows};
+use kernel::{Communicator, Device, Matrix, head, pool, rows};
 use policy::{Batch, Policy, PolicyError, Scorer, Signals, UpdateReport};
 use ranks::{RankError, Ranks};
 
@@ -26,6 +26,8 @@ pub struct Transformer {
     gradient_checkpointing: bool,
     optimizer_options: OptimizerOptions,
     pub(crate) training: Option<Training>,
+    /// To the cards of other ranks, where gradients are added up from card to card.
+    pub(crate) communicator: Option<Communicator>,
 }
 
 /// Where the reference policy's weights are.
@@ -77,6 +79,7 @@ impl Transformer {
             gradient_checkpointing: false,
             optimizer_options: OptimizerOptions::default(),
             training: None,
+            communicator: None,
         }
     }
 
@@ -445,7 +448,9 @@ impl Policy for Transformer {
 
     fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
         let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
-        let summed = training.gradient.sum_trained(ranks);
+        let summed = training
+            .gradient
+            .sum_trained(ranks, self.communicator.as_mut());
         self.training = Some(training);
         summed
     }

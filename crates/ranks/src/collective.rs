@@ -19,8 +19,8 @@ pub struct Ranks {
     rank: usize,
     size: usize,
     /// From rank 0 one to each other rank, in their order; from any other the one to rank 0.
-    streams: Vec<TcpStream>,
-    shared: Option<Arc<Shared>>,
+    pub(crate) streams: Vec<TcpStream>,
+    pub(crate) shared: Option<Arc<Shared>>,
     /// Operations so far.
     number: AtomicU64,
 }
@@ -171,7 +171,7 @@ impl Ranks {
         }
     }
 
-    fn head(&self, operation: Operation, bytes: usize) -> Head {
+    pub(crate) fn head(&self, operation: Operation, bytes: usize) -> Head {
         Head {
             operation,
             number: self.number.fetch_add(1, Ordering::Relaxed),
@@ -179,7 +179,7 @@ impl Ranks {
         }
     }
 
-    fn peers(&self) -> impl Iterator<Item = (usize, &TcpStream)> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (usize, &TcpStream)> {
         self.streams
             .iter()
             .enumerate()
@@ -195,13 +195,18 @@ impl Ranks {
     }
 
     /// Takes the head of the next frame.
-    fn met(&self, peer: usize, stream: &TcpStream, expected: Head) -> Result<(), RankError> {
+    pub(crate) fn met(
+        &self,
+        peer: usize,
+        stream: &TcpStream,
+        expected: Head,
+    ) -> Result<(), RankError> {
         let head = self.told(peer, receive_head(stream))?;
         require(peer, head, expected)
     }
 
     /// Where a stream broke: who was lost.
-    fn told<T>(&self, peer: usize, result: io::Result<T>) -> Result<T, RankError> {
+    pub(crate) fn told<T>(&self, peer: usize, result: io::Result<T>) -> Result<T, RankError> {
         result.map_err(|_| {
             let shared = self.shared.as_ref();
             shared.expect("streams have pulses").verdict(peer)
@@ -229,7 +234,7 @@ impl Drop for Ranks {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write;
     use std::net::TcpListener;
     use std::thread::{self, ScopedJoinHandle};
@@ -252,12 +257,13 @@ mod tests {
             size,
             address: ("127.0.0.1".to_owned(), port),
             local_size: size,
+            local_rank: rank,
         };
         (0..size).map(place).collect()
     }
 
     /// What each of so many ranks makes of `work`, each on a thread.
-    fn each<T: Send>(size: usize, work: impl Fn(Ranks) -> T + Sync) -> Vec<T> {
+    pub(crate) fn each<T: Send>(size: usize, work: impl Fn(Ranks) -> T + Sync) -> Vec<T> {
         let places = places(size);
         let work = &work;
         thread::scope(|scope| {

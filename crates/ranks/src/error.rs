@@ -93,6 +93,12 @@ pub enum RankError {
         /// What became of it.
         reason: String,
     },
+    /// What ranks do by other means than TCP fails on this one, and none is lost.
+    #[error("{reason}")]
+    Elsewhere {
+        /// The words of what failed.
+        reason: String,
+    },
     /// A rank has something else than rank 0.
     #[error("rank {rank} has other {what} than rank 0: {found}, expected {expected}")]
     Differs {

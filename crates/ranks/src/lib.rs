@@ -9,6 +9,9 @@
 //! Beside the stream of numbers each rank has a second one, the pulse, on which it says that it is
 //! alive and why it fails. A rank that ends, or whose machine is gone, so ends the waiting of all.
 //!
+//! Where other means add up faster, such as cards among themselves, the ranks line up here first,
+//! and hear by the pulse of one that is lost meanwhile.
+//!
 //! Nothing is encrypted and nobody asked for a password, as with PyTorch's `TCPStore`: the ranks
 //! belong into a network that is trusted.
 //!
@@ -17,6 +20,7 @@
 mod collective;
 mod connect;
 mod element;
+mod elsewhere;
 mod error;
 mod place;
 mod pulse;

@@ -13,19 +13,47 @@ pub struct Place {
     pub address: (String, u16),
     /// Ranks on this machine, this one among them, as `LOCAL_WORLD_SIZE` says; else 1.
     pub local_size: usize,
+    /// The number of this process among those of its machine, from 0; `rank` where the launcher
+    /// does not say.
+    pub local_rank: usize,
 }
 
-/// Variables of a launcher: of the rank and of the number of ranks, and whether the first is also
-/// set where no ranks are started.
-struct Launcher(&'static str, &'static str, bool);
+/// Variables of a launcher.
+struct Launcher {
+    rank: &'static str,
+    size: &'static str,
+    local_rank: &'static str,
+    /// Whether `rank` is also set where no ranks are started.
+    is_set_alone: bool,
+}
 
 /// The first of these that is set decides. Slurm numbers the processes of `srun` and sets
 /// `SLURM_PROCID` in a batch script too, of which there is one whatever `SLURM_NTASKS` says.
 const LAUNCHERS: [Launcher; 4] = [
-    Launcher("RANK", "WORLD_SIZE", false),
-    Launcher("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", false),
-    Launcher("PMI_RANK", "PMI_SIZE", false),
-    Launcher("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", true),
+    Launcher {
+        rank: "RANK",
+        size: "WORLD_SIZE",
+        local_rank: "LOCAL_RANK",
+        is_set_alone: false,
+    },
+    Launcher {
+        rank: "OMPI_COMM_WORLD_RANK",
+        size: "OMPI_COMM_WORLD_SIZE",
+        local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
+        is_set_alone: false,
+    },
+    Launcher {
+        rank: "PMI_RANK",
+        size: "PMI_SIZE",
+        local_rank: "MPI_LOCALRANKID",
+        is_set_alone: false,
+    },
+    Launcher {
+        rank: "SLURM_PROCID",
+        size: "SLURM_STEP_NUM_TASKS",
+        local_rank: "SLURM_LOCALID",
+        is_set_alone: true,
+    },
 ];
 
 impl Place {
@@ -36,6 +64,7 @@ impl Place {
             size: 1,
             address: (String::new(), 0),
             local_size: 1,
+            local_rank: 0,
         }
     }
 
@@ -48,23 +77,13 @@ impl Place {
     pub fn from_environment(
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Self, PlaceError> {
-        for &Launcher(rank_name, size_name, is_set_alone) in &LAUNCHERS {
+        for launcher in &LAUNCHERS {
+            let (rank_name, size_name) = (launcher.rank, launcher.size);
             match (variable(rank_name), variable(size_name)) {
                 (Some(rank), Some(size)) => {
-                    let size = number(size_name, &size, 1, usize::MAX)?;
-                    let rank = number(rank_name, &rank, 0, size - 1)?;
-                    let address = address(size_name, size, &variable)?;
-                    let local = "LOCAL_WORLD_SIZE";
-                    let local_size =
-                        variable(local).map_or(Ok(1), |found| number(local, &found, 1, size))?;
-                    return Ok(Self {
-                        rank,
-                        size,
-                        address,
-                        local_size,
-                    });
+                    return Self::of(launcher, &rank, &size, &variable);
                 }
-                (Some(_), None) if !is_set_alone => {
+                (Some(_), None) if !launcher.is_set_alone => {
                     let (set, missing) = (rank_name, size_name);
                     return Err(PlaceError::Half { set, missing });
                 }
@@ -76,6 +95,26 @@ impl Place {
             }
         }
         Ok(Self::alone())
+    }
+
+    fn of(
+        launcher: &Launcher,
+        rank: &str,
+        size: &str,
+        variable: &impl Fn(&'static str) -> Option<String>,
+    ) -> Result<Self, PlaceError> {
+        let size = number(launcher.size, size, 1, usize::MAX)?;
+        let rank = number(launcher.rank, rank, 0, size - 1)?;
+        let or = |name, least, most, other| {
+            variable(name).map_or(Ok(other), |found| number(name, &found, least, most))
+        };
+        Ok(Self {
+            rank,
+            size,
+            address: address(launcher.size, size, variable)?,
+            local_size: or("LOCAL_WORLD_SIZE", 1, size, 1)?,
+            local_rank: or(launcher.local_rank, 0, size - 1, rank)?,
+        })
     }
 
     /// Whether this is rank 0, which writes and shows the run.
@@ -134,20 +173,28 @@ mod tests {
 
     #[test]
     fn every_launcher_s_names_lead_to_the_same_place() {
-        for [rank, size] in [
-            ["RANK", "WORLD_SIZE"],
-            ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
-            ["PMI_RANK", "PMI_SIZE"],
-            ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
+        for [rank, size, local_rank] in [
+            ["RANK", "WORLD_SIZE", "LOCAL_RANK"],
+            [
+                "OMPI_COMM_WORLD_RANK",
+                "OMPI_COMM_WORLD_SIZE",
+                "OMPI_COMM_WORLD_LOCAL_RANK",
+            ],
+            ["PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"],
+            ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"],
         ] {
             let variables = [&[(rank, "2"), (size, "4")][..], &MASTER].concat();
-            let expected = Place {
+            let mut expected = Place {
                 rank: 2,
                 size: 4,
                 address: ("node-1".to_owned(), 29500),
                 local_size: 1,
+                local_rank: 2,
             };
-            assert_eq!(place(&variables), Ok(expected), "{rank}");
+            assert_eq!(place(&variables), Ok(expected.clone()), "{rank}");
+            let variables = [&variables[..], &[(local_rank, "1")]].concat();
+            expected.local_rank = 1;
+            assert_eq!(place(&variables), Ok(expected), "{local_rank}");
         }
     }
 

@@ -88,15 +88,25 @@ impl Shared {
 
     /// Why the stream of numbers to `rank` closed.
     pub(crate) fn verdict(&self, rank: usize) -> RankError {
+        self.cause().unwrap_or_else(|| RankError::Lost {
+            rank,
+            reason: "has ended, while others go on".to_owned(),
+        })
+    }
+
+    /// Who was lost, where something failed that another rank may be the cause of.
+    pub(crate) fn cause(&self) -> Option<RankError> {
         let lost = self.lock();
         let waited = self
             .told
             .wait_timeout_while(lost, WORD_IS_BEHIND, |lost| lost.is_none());
         let (lost, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        lost.clone().unwrap_or_else(|| RankError::Lost {
-            rank,
-            reason: "has ended, while others go on".to_owned(),
-        })
+        lost.clone()
+    }
+
+    /// Who was lost so far.
+    pub(crate) fn lost(&self) -> Option<RankError> {
+        self.lock().clone()
     }
 
     /// Declares a rank lost: tells all others, and wakes who waits for numbers. The first that is

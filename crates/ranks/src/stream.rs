@@ -22,6 +22,7 @@ pub(crate) struct Head {
 pub(crate) enum Operation {
     Gather = 1,
     Sum = 2,
+    SumElsewhere = 3,
 }
 
 impl Head {
@@ -36,7 +37,7 @@ impl Head {
     }
 
     fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
-        let operations = [Operation::Gather, Operation::Sum];
+        let operations = [Operation::Gather, Operation::Sum, Operation::SumElsewhere];
         let operation = operations.into_iter().find(|o| *o as u8 == bytes[0])?;
         let number = |at: usize| {
             let bytes = bytes[at..at + 8].try_into().expect("eight bytes");
@@ -60,6 +61,7 @@ impl std::fmt::Display for Head {
         let name = match operation {
             Operation::Gather => "gather",
             Operation::Sum => "sum",
+            Operation::SumElsewhere => "sum elsewhere",
         };
         write!(f, "{name} {number} of {bytes} bytes")
     }

@@ -1,8 +1,9 @@
 //! What the commands that run a recipe share: the model with its optimiser.
 
 use math::Key;
-use model::{Device, ModelError, Transformer};
+use model::{Device, ModelError, Sums, Transformer};
 use policy::TextCodec;
+use ranks::{RankError, Ranks};
 
 use super::begin::{Resumed, damaged};
 use crate::error::InputError;
@@ -62,6 +63,30 @@ pub(super) fn tell<'a>(notes: impl Iterator<Item = &'a String>, screen: &Screen)
     for note in notes {
         screen.line(format!("{} {note}", screen.dim("note:")));
     }
+}
+
+/// Prepares a learner for sums with the other ranks, and says how they are made between cards.
+///
+/// # Errors
+/// Where a rank is lost, or what cards add up by fails.
+pub(super) fn connect(
+    policy: &mut Transformer,
+    ranks: &Ranks,
+    screen: &Screen,
+) -> Result<(), RankError> {
+    let note = match policy.connect(ranks)? {
+        Sums::Tcp => return Ok(()),
+        Sums::TcpBetweenCards { reason } => format!(
+            "gradients are summed over TCP, through the memory of the hosts; NCCL is not used: \
+             {reason}"
+        ),
+        Sums::Nccl { version } => format!(
+            "gradients are summed by NCCL {version}; this has been tested with a library in its \
+             place and emulated cards alone, never on cards"
+        ),
+    };
+    tell([note].iter(), screen);
+    Ok(())
 }
 
 /// Gives the model what it had learnt, where it learns on; its reference stays what it is.

@@ -91,7 +91,9 @@ impl Ready<'_> {
         let seed = section.seed;
         let mut policy = run::learner(&self.plan.opened, model, optimizer, seed, &device)?;
         run::take_up(&mut policy, resumed)?;
-        world::agree(self.ranks, &policy).map_err(|error| Failure::Run(error.to_string()))?;
+        let agreed = world::agree(self.ranks, &policy)
+            .and_then(|()| run::connect(&mut policy, self.ranks, self.screen));
+        agreed.map_err(|error| Failure::Run(error.to_string()))?;
         Ok(policy)
     }
 

@@ -98,7 +98,9 @@ impl Ready<'_> {
         policy.set_sampling_dtype(plan::dtype(self.plan.recipe.sampling.dtype));
         run::take_up(&mut policy, resumed.as_ref())?;
         let mut graders = graders(rewards, &self.plan.task.format)?;
-        world::agree(self.ranks, &policy).map_err(|error| Failure::Run(error.to_string()))?;
+        let agreed = world::agree(self.ranks, &policy)
+            .and_then(|()| run::connect(&mut policy, self.ranks, self.screen));
+        agreed.map_err(|error| Failure::Run(error.to_string()))?;
         if self.ranks.is_first() {
             self.lead(&mut policy, &mut graders, resumed, is_json)
         } else {

@@ -5,6 +5,7 @@ mod bench;
 mod card;
 mod create;
 mod data;
+mod emulated;
 mod explain;
 mod faults;
 mod graders;

@@ -11,7 +11,7 @@ use crate::process::{entries, place, success, text};
 use crate::resume::{TINY, kill, metrics, newest, tensors, wait_for};
 
 /// A port of this machine that nobody listens at.
-fn port() -> String {
+pub(crate) fn port() -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let address = listener.local_addr().expect("bound");
     address.port().to_string()
@@ -78,7 +78,7 @@ fn apart(a: &Value, b: &Value) -> f64 {
 }
 
 /// The weights of a checkpoint.
-fn weights(run: &Path, step: usize) -> Vec<f32> {
+pub(crate) fn weights(run: &Path, step: usize) -> Vec<f32> {
     let [bytes, _] = tensors(run, step);
     let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
     let values = bytes[8 + header..].chunks_exact(4);

@@ -12,6 +12,7 @@
 //! words. Start at [`Cuda`], then read `launch.rs`.
 
 mod buffer;
+mod communicator;
 mod compile;
 mod launch;
 mod table;
@@ -34,6 +35,7 @@ use cudarc::driver::sys::{CUdevice_attribute as Attribute, CUstream};
 use cudarc::driver::{CudaContext, CudaStream, result};
 
 pub(crate) use buffer::CardMatrix;
+pub use communicator::{Communicator, ID_BYTES};
 pub use compile::{PROGRAMS, Program, compile};
 use launch::Module;
 use product::Products;
@@ -81,6 +83,15 @@ pub enum CudaError {
     NoLibrary {
         /// Its file.
         library: &'static str,
+    },
+    /// No NCCL on this machine, or one without a function that is called.
+    #[error(
+        "{reason}; expected NCCL 2.18 or later as libnccl.so.2 on the path of libraries \
+         (LD_LIBRARY_PATH)"
+    )]
+    NoNccl {
+        /// The loader's words.
+        reason: String,
     },
     /// A card that is too old.
     #[error("the card's compute capability is {found}, expected 8.0 or more")]
@@ -175,6 +186,14 @@ impl Cuda {
         Ok(cuda)
     }
 
+    /// How many cards the driver shows; 0 where there is none.
+    pub fn count() -> usize {
+        // SAFETY: this loads NVIDIA's library by name.
+        let is_there = unsafe { cudarc::driver::sys::is_culib_present() };
+        let count = is_there.then(CudaContext::device_count);
+        count.map_or(0, |count| count.unwrap_or(0).unsigned_abs() as usize)
+    }
+
     /// The card's name, as the driver has it.
     pub fn name(&self) -> &str {
         &self.card.name
@@ -191,6 +210,12 @@ impl Cuda {
     /// If the driver does not say.
     pub fn free_bytes(&self) -> usize {
         done("cuMemGetInfo", self.context().mem_get_info()).0
+    }
+
+    /// Which card this is among all there are, on any machine.
+    pub fn uuid(&self) -> [u8; 16] {
+        let uuid = done("cuDeviceGetUuid", self.context().uuid());
+        uuid.bytes.map(|byte| byte as u8)
     }
 
     /// Waits until all work is done.

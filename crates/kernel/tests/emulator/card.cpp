@@ -1,11 +1,13 @@
-// A card made of the processor, for tests: those calls of the CUDA driver, of NVRTC and of cuBLASLt
-// that `kernel` makes, so that all of its code for cards runs as it is, kernels included.
+// Cards made of the processor, for tests: those calls of the CUDA driver, of NVRTC, of cuBLASLt and
+// of NCCL that `kernel` makes, so that all of its code for cards runs as it is, kernels included.
 //
-// One library under the three names libcuda.so, libnvrtc.so and libcublasLt.so. "Compiling" hands
+// One library under the names libcuda.so, libnvrtc.so, libcublasLt.so and, where there is to be one,
+// libnccl.so.2, all of them links to one file, since they share the stream. "Compiling" hands
 // the kernels' source to g++; the image is the shared object. Memory is poisoned with NaN and ends
 // at a guarded page, so that reading what was never written or past an end shows.
 //
-// EMULATED_BACKWARDS=1 runs the threads of a block from the last to the first.
+// EMULATED_BACKWARDS=1 runs the threads of a block from the last to the first; EMULATED_CARDS=2 is
+// two cards, of which a process uses one.
 
 #include <dlfcn.h>
 #include <sys/mman.h>
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "fibers.h"
+#include "nccl.h"
 
 struct Index3 {
     unsigned x, y, z;
@@ -47,12 +50,22 @@ extern "C" {
 static int context_of_all;
 
 int cuInit(unsigned) { return success(); }
+static int card_count() {
+    const char* count = getenv("EMULATED_CARDS");
+    return count ? atoi(count) : 1;
+}
 int cuDeviceGet(int* device, int ordinal) {
-    *device = 0;
-    return ordinal == 0 ? 0 : 101;
+    *device = ordinal;
+    sums::card()[0] = (unsigned char)(1 + ordinal);
+    return ordinal < card_count() ? 0 : 101;
 }
 int cuDeviceGetCount(int* count) {
-    *count = 1;
+    *count = card_count();
+    return success();
+}
+int cuDeviceGetUuid_v2(unsigned char* uuid, int device) {
+    memset(uuid, 0, 16);
+    uuid[0] = (unsigned char)(1 + device);
     return success();
 }
 int cuDeviceGetName(char* name, int length, int) {
@@ -84,7 +97,11 @@ int cuStreamCreate(void** stream, unsigned) {
     return success();
 }
 int cuStreamDestroy_v2(void*) { return success(); }
-int cuStreamSynchronize(void*) { return success(); }
+int cuStreamSynchronize(void*) {
+    sums::settle();
+    return success();
+}
+int cuStreamQuery(void*) { return sums::is_busy() ? 600 : success(); }
 int cuDeviceGetDefaultMemPool(void** pool, int) {
     *pool = &context_of_all;
     return success();
@@ -122,6 +139,7 @@ int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) {
     return success();
 }
 int cuMemFreeAsync(uint64_t address, void*) {
+    sums::settle();
     std::lock_guard<std::recursive_mutex> guard(lock);
     auto found = rooms.find(address);
     if (found == rooms.end()) {
@@ -138,18 +156,22 @@ int cuMemGetInfo_v2(size_t* available, size_t* total) {
     return success();
 }
 int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void*) {
+    sums::settle();
     memset((void*)address, value, bytes);
     return success();
 }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+    sums::settle();
     memcpy((void*)to, from, bytes);
     return success();
 }
 int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+    sums::settle();
     memcpy(to, (void*)from, bytes);
     return success();
 }
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
+    sums::settle();
     memmove((void*)to, (void*)from, bytes);
     return success();
 }
@@ -219,6 +241,7 @@ static void enter(int index) {
 int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                    unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared, void*,
                    void** parameters, void**) {
+    sums::settle();
     std::lock_guard<std::recursive_mutex> guard(lock);
     static bool backwards = getenv("EMULATED_BACKWARDS") != nullptr;
     static std::vector<float> memory((99 << 10) / 4);

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use kernel::attention::{Heads, Rule};
 use kernel::{
-    CudaError, CudaOptions, Device, Matrix, Mode, Norm, PROGRAMS, Precision, bf16, compile, head,
-    linear, rms_norm,
+    Communicator, CudaError, CudaOptions, Device, Matrix, Mode, Norm, PROGRAMS, Precision, bf16,
+    compile, head, linear, rms_norm,
 };
 
 use crate::attention::{layout, run};
@@ -35,7 +35,14 @@ fn emulator() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-card");
     std::fs::create_dir_all(&folder).expect("the target's folder can be written");
     let library = folder.join("libcuda.so");
-    let flags = ["-std=c++17", "-O2", "-U_FORTIFY_SOURCE", "-shared", "-fPIC"];
+    let flags = [
+        "-std=c++17",
+        "-O2",
+        "-U_FORTIFY_SOURCE",
+        "-shared",
+        "-fPIC",
+        "-pthread",
+    ];
     let mut compile = Command::new("g++");
     compile
         .args(flags)
@@ -109,6 +116,20 @@ fn every_kernel_compiles_with_the_compiler_of_nvidia() {
             });
         }
     });
+}
+
+#[test]
+fn the_nccl_of_this_machine_has_every_call_and_gives_ids_that_differ() {
+    let version = match Communicator::version() {
+        Ok(version) => version,
+        Err(error @ CudaError::NoNccl { .. }) => {
+            return eprintln!("left out: {error}; scripts/gpu/nccl brings it");
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let [first, second] = [(), ()].map(|()| Communicator::id().expect("it listens on loopback"));
+    assert_ne!(first, second);
+    eprintln!("NCCL {version} gives ids");
 }
 
 /// The first card with products in bfloat16, where a card is under test.

@@ -27,6 +27,7 @@ fn each<T: Send>(size: usize, work: impl Fn(&Ranks) -> T + Sync) -> Vec<T> {
             size,
             address,
             local_size: size,
+            local_rank: rank,
         };
         let ranks = Ranks::connect(&place, &mut |_| ()).expect("all come");
         work(&ranks)
