@@ -29,6 +29,7 @@ impl Term for Kl {
         Needs {
             reference: true,
             contrasts: false,
+            coupled: false,
         }
     }
 

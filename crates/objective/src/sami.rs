@@ -29,6 +29,7 @@ impl Term for Sami {
         Needs {
             reference: false,
             contrasts: true,
+            coupled: true,
         }
     }
 

@@ -33,6 +33,7 @@ impl Term for SinkhornDrift {
         Needs {
             reference: true,
             contrasts: false,
+            coupled: true,
         }
     }
 

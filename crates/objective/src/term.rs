@@ -9,7 +9,7 @@ pub trait Term {
     /// The name in recipes, logs and errors.
     fn name(&self) -> &'static str;
 
-    /// What the evidence must hold for this term; it may cost further passes of a model.
+    /// What must be known for this term; it may cost further passes of a model.
     fn needs(&self) -> Needs;
 
     /// The loss at these signals, and what is worth logging.
@@ -25,13 +25,15 @@ pub trait Term {
     fn evaluate(&self, evidence: &Evidence, signals: &Signals) -> Result<Outcome, ObjectiveError>;
 }
 
-/// Evidence that costs passes of a model beyond scoring the graded completions.
+/// What costs passes of a model beyond scoring the graded completions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// [`Evidence::reference`].
     pub reference: bool,
     /// [`Evidence::contrasts`], whose rows off the diagonal are scored for them alone.
     pub contrasts: bool,
+    /// All signals before the gradient in any row: in a row it depends on the others' too.
+    pub coupled: bool,
 }
 
 /// A value and its gradient.

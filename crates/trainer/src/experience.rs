@@ -89,6 +89,9 @@ pub(crate) struct Experience {
     /// In the shape of the groups; `None` for an ungraded completion.
     pub(crate) advantages: Vec<Vec<Option<f64>>>,
     pub(crate) batch: Batch,
+    /// The log-probabilities that the completions were sampled with; of the rows that contrasts
+    /// add, none.
+    pub(crate) sampled: Signals,
     graded: Vec<Graded>,
     contrasts: Vec<Contrast>,
     cloud: Vec<usize>,
@@ -130,6 +133,13 @@ impl Experience {
             })
         };
         let graded = places_n.iter().enumerate().filter_map(graded).collect();
+        let logprobs_t = |&(group, number): &(usize, usize)| {
+            groups[group].completions[number].sample.logprobs_t.clone()
+        };
+        let sampled = Signals {
+            logprobs_nt: places_n.iter().map(logprobs_t).collect(),
+            points_nd: vec![Vec::new(); places_n.len()],
+        };
         let key = Key::new(settings.seed).child(CLOUD).child(index as u64);
         let cloud = cloud(&batch, key);
         // A penalty on drift of log-probabilities reads every row, one of points the cloud's.
@@ -154,6 +164,7 @@ impl Experience {
         Ok(Self {
             advantages,
             batch,
+            sampled,
             graded,
             contrasts,
             cloud,

@@ -10,7 +10,7 @@ use ranks::Ranks;
 use record::{CompletionRecord, Position, StepRecord};
 use rollout::{Group, WeightedGrader};
 
-use crate::accumulate::accumulate;
+use crate::accumulate::{Slicing, accumulate};
 use crate::completions::completion_records;
 use crate::experience::{Collected, Course, Experience, collect, questions};
 use crate::failure::lost;
@@ -73,6 +73,7 @@ impl<'a> Training<'a> {
         let needs = needs.fold(Needs::default(), |all, needs| Needs {
             reference: all.reference || needs.reference,
             contrasts: all.contrasts || needs.contrasts,
+            coupled: all.coupled || needs.coupled,
         });
         Ok(Self {
             course: Course {
@@ -319,11 +320,14 @@ impl<'a> Training<'a> {
             Ok(gradient)
         };
         let progress = |done, passes| observer.update(updates + 1, done, passes);
-        let tokens_max = settings.micro_batch_tokens;
+        let slicing = Slicing {
+            tokens_max: settings.micro_batch_tokens,
+            before: (!self.needs.coupled).then_some(&experience.sampled),
+        };
         accumulate(
             policy,
             &experience.batch,
-            tokens_max,
+            slicing,
             ranks,
             differentiate,
             progress,
@@ -342,7 +346,7 @@ impl<'a> Training<'a> {
                 last_good: LastGood { updates },
             });
         }
-        let (loss, terms, differences) = found.expect("a batch is differentiated once");
+        let (loss, terms, differences) = found.expect("a batch is differentiated");
         Ok(Update {
             loss,
             terms,

@@ -33,9 +33,9 @@ pub(crate) struct BenchGrpoArguments {
     /// Weight of the divergence from the reference; above 0 the reference scores each rollout
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) beta: f64,
-    /// Cut batches of more tokens into slices; by default a batch is computed whole
-    #[arg(long, value_name = "N")]
-    pub(crate) micro_batch_tokens: Option<usize>,
+    /// Cut batches of more tokens into slices, each of which is run once
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    pub(crate) micro_batch_tokens: usize,
     /// Weights and inputs of the products that draw completions
     #[arg(long, value_enum, default_value_t)]
     pub(crate) sampling_dtype: FloatType,

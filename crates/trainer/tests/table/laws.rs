@@ -85,32 +85,43 @@ fn one_seed_gives_one_run_to_the_bit_and_another_seed_another() {
 
 #[test]
 fn a_run_in_slices_is_the_run_in_whole_batches() {
-    let trained = |micro_batch_tokens| {
+    let trained = |settings: &Settings, micro_batch_tokens| {
         let mut policy = reasoner();
         let settings = Settings {
             micro_batch_tokens,
-            ..all_terms()
+            ..settings.clone()
         };
-        run(&mut policy, &principled(8), &settings);
-        logprobs(&policy)
+        let records = run(&mut policy, &principled(8), &settings);
+        (logprobs(&policy), records)
     };
-    let (before, whole) = (logprobs(&reasoner()), trained(usize::MAX));
     let apart = |a: &[f64], b: &[f64]| {
         a.iter()
             .zip(b)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f64::max)
     };
-    assert!(
-        apart(&before, &whole) > 0.1,
-        "the run does not move the policy"
-    );
-    for micro_batch_tokens in [1, 20, 100] {
-        let found = apart(&trained(micro_batch_tokens), &whole);
+    let mut separate = all_terms();
+    separate.objective.sami_weight = 0.0;
+    separate.objective.transport_weight = 0.0;
+    separate.objective.beta = 0.1;
+    for settings in [all_terms(), separate] {
+        let (before, (whole, records)) = (logprobs(&reasoner()), trained(&settings, usize::MAX));
         assert!(
-            found < 1e-12,
-            "slices of {micro_batch_tokens} tokens are {found} apart"
+            apart(&before, &whole) > 0.1,
+            "the run does not move the policy"
         );
+        for micro_batch_tokens in [1, 20, 100] {
+            let (found, found_records) = trained(&settings, micro_batch_tokens);
+            let found = apart(&found, &whole);
+            assert!(
+                found < 1e-12,
+                "slices of {micro_batch_tokens} tokens are {found} apart"
+            );
+            let loss = |records: &[StepRecord]| records.last().map(|r| r.metrics["loss"]);
+            let losses = loss(&found_records).zip(loss(&records));
+            let (found, whole) = losses.expect("a loss at every step");
+            assert!((found - whole).abs() < 1e-12, "{found}, not {whole}");
+        }
     }
 }
 

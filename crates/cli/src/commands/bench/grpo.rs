@@ -92,9 +92,7 @@ fn check(arguments: &BenchGrpoArguments) -> Result<(), OutOfRange> {
     let group = arguments.work.group;
     require(group >= 2, "--group", group, "2 or more")?;
     not_negative("--beta", arguments.beta)?;
-    arguments
-        .micro_batch_tokens
-        .map_or(Ok(()), |tokens| some("--micro-batch-tokens", tokens))
+    some("--micro-batch-tokens", arguments.micro_batch_tokens)
 }
 
 /// The steps after the first.
@@ -264,7 +262,7 @@ fn settings(arguments: &BenchGrpoArguments) -> Settings {
         lr_scheduler_type: Schedule::Constant,
         warmup_steps: 0,
         num_iterations: 1,
-        micro_batch_tokens: arguments.micro_batch_tokens.unwrap_or(usize::MAX),
+        micro_batch_tokens: arguments.micro_batch_tokens,
         save_steps: 0,
         log_completions_steps: 0,
     }

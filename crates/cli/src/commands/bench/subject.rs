@@ -115,12 +115,11 @@ impl Subject {
     /// MiB that the steps plan for, with all completions as long as they may be.
     pub(super) fn planned_mib(&self, arguments: &BenchGrpoArguments) -> f64 {
         let work = &arguments.work;
-        let slice = arguments.micro_batch_tokens.unwrap_or(usize::MAX);
         let (completions, prompt_tokens) =
             (work.prompts * work.group, work.prompts * work.prompt_tokens);
         let computed = prompt_tokens + completions * (work.new_tokens - 1);
         let workload = Workload {
-            computed_tokens: computed.min(slice),
+            computed_tokens: computed.min(arguments.micro_batch_tokens),
             completions,
             max_completion_length: work.new_tokens,
             prompt_tokens,
