@@ -36,9 +36,15 @@ impl Key {
 
     /// A standard normal draw at `counter` (Box–Muller).
     pub fn normal(self, counter: u64) -> f64 {
+        self.normal_pair(counter)[0]
+    }
+
+    /// Two independent standard normal draws at `counter`, for little more than one.
+    pub fn normal_pair(self, counter: u64) -> [f64; 2] {
         let [a, b] = self.words(counter, STREAM_NORMAL);
         let radius = (-2.0 * (1.0 - unit(a)).ln()).sqrt();
-        radius * (std::f64::consts::TAU * unit(b)).cos()
+        let (sine, cosine) = (std::f64::consts::TAU * unit(b)).sin_cos();
+        [radius * cosine, radius * sine]
     }
 
     /// A uniform integer in `0..bound` at `counter`; its bias is below `bound`/2⁶⁴.

@@ -141,15 +141,18 @@ fn each(outer: usize, inner: usize, mut visit: impl FnMut(usize, usize, usize)) 
 /// Entries that are worth a thread: about a millisecond.
 const DRAWN_MIN: usize = 1 << 15;
 
-/// Normal numbers of mean 0, entry `i` at the counter `i`, drawn by so many threads.
+/// Normal numbers of mean 0, entries `2i` and `2i + 1` at the counter `i`, drawn by so many threads.
 fn normals(key: Key, deviation: f64, count: usize, threads: usize) -> Vec<f32> {
     let mut values = vec![0.0; count];
-    let part = count.div_ceil(threads).max(DRAWN_MIN);
+    let part = count.div_ceil(threads).max(DRAWN_MIN).next_multiple_of(2);
     std::thread::scope(|scope| {
         for (index, values) in values.chunks_mut(part).enumerate() {
             scope.spawn(move || {
-                for (counter, value) in (part * index..).zip(values) {
-                    *value = (deviation * key.normal(counter as u64)) as f32;
+                for (counter, pair) in (part / 2 * index..).zip(values.chunks_mut(2)) {
+                    let drawn = key.normal_pair(counter as u64);
+                    for (value, drawn) in pair.iter_mut().zip(drawn) {
+                        *value = (deviation * drawn) as f32;
+                    }
                 }
             });
         }
