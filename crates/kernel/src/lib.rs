@@ -50,8 +50,8 @@ pub mod scale;
 pub mod softcap;
 
 pub use cuda::{
-    Communicator, Cuda, CudaError, CudaOptions, ID_BYTES, PROGRAMS, Precision, Program, compile,
-    scratch_bytes,
+    Communicator, Cuda, CudaError, CudaFault, CudaOptions, ID_BYTES, PROGRAMS, Precision, Program,
+    compile, on_card, scratch_bytes,
 };
 pub use device::{Cpu, Device};
 pub use matrix::{Matrix, Mode};

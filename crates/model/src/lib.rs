@@ -36,7 +36,7 @@ pub use adapter_folder::AdapterFolder;
 pub use config::{Config, Family, Gate, LayerKind, Rotation, Scaling, Shape};
 pub use error::ModelError;
 pub use inspect::Inspection;
-pub use kernel::{Cuda, CudaError, CudaOptions, Device, Precision};
+pub use kernel::{Cuda, CudaError, CudaFault, CudaOptions, Device, Precision, on_card};
 pub use lora::{LoraOptions, TargetModules};
 pub use machine::MachineRates;
 pub use memory::{Trained, Workload};

@@ -18,6 +18,12 @@ const FORWARD_KEYS: usize = 32;
 /// Warps of a block of `attention_cached`, and the query heads it computes.
 const CACHED_WARPS: usize = 8;
 const CACHED_QUERIES: usize = 4;
+/// Queries of a block of `attention_cached_shared`, as `SHARED_QUERIES`.
+const SHARED_QUERIES: usize = CACHED_WARPS * CACHED_QUERIES;
+/// Keys of a part at least, and parts of shared keys at most: several blocks then share a long
+/// prompt, each with enough to do.
+const PART_KEYS_MIN: usize = 256;
+const PARTS_MAX: usize = 16;
 
 /// The program for heads of this size, and the columns that its tiles hold.
 fn program(heads: &Heads) -> (Program, usize) {
@@ -246,7 +252,49 @@ pub(crate) fn append(cuda: &Cuda, heads: &Heads, qkv_rc: &Matrix, cache: &mut Ma
     launch.size(heads.query_columns()).size(width).over(count);
 }
 
+/// What decoded rows see of the cache: keys that neighbours share come in parts.
+#[derive(Default)]
+struct Seen {
+    /// Of each part: first row and rows that share it, start and end of its keys, its place.
+    parts: Vec<u32>,
+    /// Of each row: start and end of keys that are not in parts, twice, and the number of parts.
+    spans: Vec<u32>,
+    /// The most parts of a row, and rows of a part.
+    parts_max: usize,
+    rows_max: usize,
+}
+
+impl Seen {
+    fn new(spans: &[RowSpans]) -> Seen {
+        let mut seen = Seen::default();
+        for rows in spans.chunk_by(|a, b| a.shared == b.shared) {
+            let keys = &rows[0].shared;
+            let (first, count) = (seen.spans.len() / 5, rows.len());
+            let step = keys.len().div_ceil(PARTS_MAX).max(PART_KEYS_MIN);
+            let starts = keys.clone().step_by(step.next_multiple_of(WARP));
+            let mut parts = 0;
+            for (place, start) in starts.enumerate().filter(|_| count > 1) {
+                let end = keys.end.min(start + step.next_multiple_of(WARP));
+                let part = [first, count, start, end, place];
+                seen.parts.extend(part.map(|number| number as u32));
+                parts = place + 1;
+            }
+            seen.parts_max = seen.parts_max.max(parts);
+            seen.rows_max = seen.rows_max.max(if parts > 0 { count } else { 0 });
+            for RowSpans { shared, own } in rows {
+                let alone = if parts > 0 { 0..0 } else { shared.clone() };
+                let span = [alone.start, alone.end, own.start, own.end, parts];
+                seen.spans.extend(span.map(|number| number as u32));
+            }
+        }
+        seen
+    }
+}
+
 /// [`crate::attention::cached`], of spans that a window has cut.
+///
+/// # Source
+/// Juravsky et al., arXiv 2402.05099, section 3: what rows share is read once for all of them.
 pub(crate) fn cached(
     cuda: &Cuda,
     heads: &Heads,
@@ -257,18 +305,26 @@ pub(crate) fn cached(
     out_rq: &mut Matrix,
 ) {
     let (program, columns) = program(heads);
-    let bounds = spans.iter().flat_map(|spans| {
-        let RowSpans { shared, own } = spans;
-        [shared.start, shared.end, own.start, own.end].map(|bound| bound as u32)
-    });
-    let launch = cuda.kernel(program, "attention_cached");
-    let launch = launch
-        .read(qkv_rc.card().values())
-        .read(cache.card().values());
-    let launch = launch.read(&cuda.table(&bounds.collect::<Vec<_>>()));
-    let launch = launch.write(out_rq.card_mut().values_mut());
-    let turns = (heads.query / heads.key_value).div_ceil(CACHED_QUERIES);
+    let (rows, queries) = (spans.len(), heads.query / heads.key_value);
+    let seen = Seen::new(spans);
+    let reads = |name| {
+        let launch = cuda.kernel(program, name).read(qkv_rc.card().values());
+        launch.read(cache.card().values())
+    };
+    let count = seen.parts_max * rows * heads.query * (heads.size + 2);
+    let mut states = Buffer::<f32>::unset(cuda, count);
+    if seen.parts_max > 0 {
+        let launch = reads("attention_cached_shared").read(&cuda.table(&seen.parts));
+        let launch = facts(launch.write(&mut states).size(rows), heads, rule);
+        let words = (SHARED_QUERIES + 2 * WARP) * (columns + 1);
+        let turns = (seen.rows_max * queries).div_ceil(SHARED_QUERIES);
+        let grid = [seen.parts.len() / 5, heads.key_value, turns];
+        launch.run(grid, [THREADS, 1], words * size_of::<f32>());
+    }
+    let launch = reads("attention_cached").read(&cuda.table(&seen.spans));
+    let launch = launch.read(&states).write(out_rq.card_mut().values_mut());
+    let turns = queries.div_ceil(CACHED_QUERIES);
     let shared = CACHED_WARPS * CACHED_QUERIES * (columns + 2) * size_of::<f32>();
-    let grid = [spans.len(), heads.key_value, turns];
+    let grid = [rows, heads.key_value, turns];
     facts(launch, heads, rule).run(grid, [THREADS, 1], shared);
 }

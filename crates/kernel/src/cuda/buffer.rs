@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use cudarc::driver::sys::{CUmemPool_attribute, CUstream};
 use cudarc::driver::{CudaStream, result};
 
-use super::{Cuda, done};
+use super::Cuda;
+use super::fault::{allocated, done};
 
 /// A type that a buffer may hold, and its name in the kernels.
 pub(crate) trait Element: Copy {
@@ -52,10 +53,8 @@ impl<T: Element> Buffer<T> {
         let bytes = (length * size_of::<T>()).max(1);
         // SAFETY: the stream is the card's own.
         let pointer = unsafe { result::malloc_async(bound(stream), bytes) };
-        let Ok(pointer) = pointer else {
-            let (free, total) = done("cuMemGetInfo", stream.context().mem_get_info());
-            panic!("the card has no room for {bytes} bytes: {free} of {total} are free");
-        };
+        let memory = || done("cuMemGetInfo", stream.context().mem_get_info());
+        let pointer = allocated(bytes, pointer, memory);
         Buffer {
             stream: Arc::clone(stream),
             pointer,
@@ -136,14 +135,14 @@ impl<T: Element> Buffer<T> {
         done("cuMemcpyDtoHAsync", copied);
         // SAFETY: the stream is the card's own.
         let waited = unsafe { result::stream::synchronize(stream) };
-        done("a kernel", waited);
+        done("cuStreamSynchronize", waited);
         values
     }
 }
 
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
-        // An error here was that of an earlier call, which has panicked.
+        // An error here was that of an earlier call, which has said so.
         let _ = self.stream.context().bind_to_thread();
         // SAFETY: nobody else holds the pointer; the stream frees it after the work before it.
         let _ = unsafe { result::free_async(self.pointer, self.stream.cu_stream()) };
@@ -229,6 +228,19 @@ pub(super) fn keep_memory(ordinal: i32) -> Result<(), result::DriverError> {
         let pool = result::device::get_default_mem_pool(card)?;
         result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())
     }
+}
+
+/// The most that the pool of this process has held.
+pub(super) fn peak_bytes(ordinal: i32) -> Result<usize, result::DriverError> {
+    let mut bytes = 0_u64;
+    let attribute = CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
+    // SAFETY: the attribute is an unsigned 64-bit number.
+    unsafe {
+        let card = result::device::get(ordinal)?;
+        let pool = result::device::get_default_mem_pool(card)?;
+        result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast())?;
+    }
+    Ok(bytes as usize)
 }
 
 /// The stream, with its card's context bound to this thread.

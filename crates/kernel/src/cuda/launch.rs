@@ -8,7 +8,8 @@ use cudarc::driver::sys::{CUfunction, CUfunction_attribute};
 
 use super::buffer::{Buffer, Element};
 use super::compile::{Program, cubin, parameters};
-use super::{Cuda, CudaError, done, words};
+use super::fault::{done, stopped};
+use super::{Cuda, CudaError, words};
 
 /// Threads of a block of a kernel that walks entries.
 pub(super) const THREADS: usize = 256;
@@ -82,7 +83,7 @@ impl Cuda {
         };
         let kernel = loaded().unwrap_or_else(|| {
             if let Err(error) = self.load(program) {
-                panic!("{error}");
+                stopped(name, &error.to_string());
             }
             loaded().expect("a program that was just loaded")
         });

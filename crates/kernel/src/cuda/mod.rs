@@ -8,12 +8,13 @@
 //! Work is queued on one stream and done in order; only what copies to the host waits for it. Sums
 //! run in a fixed order, so equal inputs give equal bits on one card.
 //!
-//! An operation that the card refuses is a bug or broken hardware, and panics with the driver's
-//! words. Start at [`Cuda`], then read `launch.rs`.
+//! An operation that the card refuses leaves all work on it at once (`fault.rs`). Start at
+//! [`Cuda`], then read `launch.rs`.
 
 mod buffer;
 mod communicator;
 mod compile;
+mod fault;
 mod launch;
 mod table;
 
@@ -37,6 +38,8 @@ use cudarc::driver::{CudaContext, CudaStream, result};
 pub(crate) use buffer::CardMatrix;
 pub use communicator::{Communicator, ID_BYTES};
 pub use compile::{PROGRAMS, Program, compile};
+use fault::done;
+pub use fault::{CudaFault, on_card};
 use launch::Module;
 use product::Products;
 use table::Tables;
@@ -207,7 +210,7 @@ impl Cuda {
     /// Free memory of the card, in bytes.
     ///
     /// # Panics
-    /// If the driver does not say.
+    /// If the driver does not say, outside of [`on_card`].
     pub fn free_bytes(&self) -> usize {
         done("cuMemGetInfo", self.context().mem_get_info()).0
     }
@@ -218,9 +221,19 @@ impl Cuda {
         uuid.bytes.map(|byte| byte as u8)
     }
 
+    /// The most memory that this process has held of the card, in bytes, but for the driver's own.
+    ///
+    /// # Panics
+    /// As [`Cuda::free_bytes`].
+    pub fn peak_bytes(&self) -> usize {
+        self.bound_stream();
+        let peak = buffer::peak_bytes(i32::from(self.card.options.ordinal));
+        done("cuMemPoolGetAttribute", peak)
+    }
+
     /// Waits until all work is done.
     pub(crate) fn wait(&self) {
-        done("a kernel", self.card.stream.synchronize());
+        done("cuStreamSynchronize", self.card.stream.synchronize());
     }
 
     fn context(&self) -> &CudaContext {
@@ -237,15 +250,6 @@ impl Cuda {
 /// Bytes that operations on a card hold beside matrices, where the head scores so many rows.
 pub fn scratch_bytes(rows: usize) -> usize {
     head::held_bytes(rows) + product::WORKSPACE_BYTES
-}
-
-/// The value of a driver call that fails only by a bug or broken hardware.
-#[track_caller]
-fn done<T>(call: &str, result: Result<T, result::DriverError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => panic!("the card refused {call}: {}", words(error)),
-    }
 }
 
 /// The driver's words for an error.

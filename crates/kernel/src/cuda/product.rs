@@ -18,6 +18,7 @@ use cudarc::cublaslt::sys::{
 use cudarc::driver::CudaStream;
 
 use super::buffer::{Buffer, bound};
+use super::fault::stopped;
 use super::{Cuda, CudaError, Precision, elements};
 use crate::matrix::{Matrix, Mode};
 
@@ -184,10 +185,8 @@ fn run(cuda: &Cuda, shape: &Shape, addresses: [u64; 3]) {
     let done = cuda.card.products.run(&cuda.card.stream, shape, addresses);
     if let Err(error) = done {
         let (rows, columns) = (shape.rows, shape.columns);
-        panic!(
-            "cuBLASLt refused a product of {rows} x {} x {columns}: {error}",
-            shape.inner
-        );
+        let call = format!("cuBLASLt's product of {rows} x {} x {columns}", shape.inner);
+        stopped(&call, &error.to_string());
     }
 }
 

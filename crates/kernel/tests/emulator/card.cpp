@@ -8,6 +8,9 @@
 //
 // EMULATED_BACKWARDS=1 runs the threads of a block from the last to the first; EMULATED_CARDS=2 is
 // two cards, of which a process uses one.
+// EMULATED_MEMORY_MIB=100 gives it that much memory in place of 4 GiB.
+// EMULATED_FAULT="700 rms_forward 5" breaks the card by that error at the 5th launch of a kernel;
+// as on a card, later calls tell of it. "2 cuMemAllocAsync 5" has no memory at the 5th allocation.
 
 #include <dlfcn.h>
 #include <sys/mman.h>
@@ -41,7 +44,22 @@ struct Emulated {
 static Emulated emulated;
 static std::recursive_mutex lock;
 
-static int success() { return 0; }
+static const int OUT_OF_MEMORY = 2;
+// The error that broke the card, which every call then gives.
+static int broken = 0;
+static int success() { return broken; }
+
+// Whether the fault that was asked for happens at this call or launch.
+static bool faults(const std::string& name, int* error) {
+    static int wanted = 0, left = 0;
+    static std::string place;
+    if (left == 0 && place.empty()) {
+        const char* asked = getenv("EMULATED_FAULT");
+        std::istringstream(asked ? asked : "0 none 0") >> wanted >> place >> left;
+    }
+    *error = wanted;
+    return place == name && --left == 0;
+}
 
 extern "C" {
 
@@ -84,12 +102,15 @@ int cuDevicePrimaryCtxRetain(void** context, int) {
 int cuDevicePrimaryCtxRelease_v2(int) { return success(); }
 int cuCtxGetCurrent(void** context) {
     *context = &context_of_all;
-    return success();
+    return 0;
 }
-int cuCtxSetCurrent(void*) { return success(); }
+int cuCtxSetCurrent(void*) { return 0; }
 int cuGetErrorString(int error, const char** text) {
-    *text = error == 2 ? "out of memory" : error == 101 ? "invalid device ordinal" : "refused";
-    return success();
+    *text = error == OUT_OF_MEMORY ? "out of memory"
+            : error == 101         ? "invalid device ordinal"
+            : error == 700         ? "an illegal memory access was encountered"
+                                   : "refused";
+    return 0;
 }
 int cuGetErrorName(int error, const char** text) { return cuGetErrorString(error, text); }
 int cuStreamCreate(void** stream, unsigned) {
@@ -107,6 +128,12 @@ int cuDeviceGetDefaultMemPool(void** pool, int) {
     return success();
 }
 int cuMemPoolSetAttribute(void*, int, void*) { return success(); }
+static size_t used_bytes = 0, most_bytes = 0;
+int cuMemPoolGetAttribute(void*, int attribute, void* value) {
+    // The most that was held: 6.
+    *(uint64_t*)value = attribute == 6 ? most_bytes : 0;
+    return success();
+}
 
 // ---- memory
 
@@ -115,20 +142,27 @@ struct Room {
     size_t mapped;
 };
 static std::map<uint64_t, Room> rooms;
-static size_t used_bytes = 0;
-static const size_t MEMORY_BYTES = (size_t)4 << 30;
+static size_t memory_bytes() {
+    static const char* asked = getenv("EMULATED_MEMORY_MIB");
+    static size_t bytes = (size_t)(asked ? atoi(asked) : 4096) << 20;
+    return bytes;
+}
 
 int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) {
     std::lock_guard<std::recursive_mutex> guard(lock);
     const size_t page = 4096;
     size_t padded = (bytes + 15) / 16 * 16;
     size_t mapped = (padded + page - 1) / page * page + page;
-    if (used_bytes + mapped > MEMORY_BYTES) {
-        return 2;
+    int error;
+    if (broken || faults("cuMemAllocAsync", &error)) {
+        return broken ? broken : error;
+    }
+    if (used_bytes + mapped > memory_bytes()) {
+        return OUT_OF_MEMORY;
     }
     void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
-        return 2;
+        return OUT_OF_MEMORY;
     }
     mprotect((char*)base + mapped - page, page, PROT_NONE);
     char* start = (char*)base + mapped - page - padded;
@@ -136,6 +170,7 @@ int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) {
     *address = (uint64_t)start;
     rooms[*address] = Room{(char*)base, mapped};
     used_bytes += mapped;
+    most_bytes = std::max(most_bytes, used_bytes);
     return success();
 }
 int cuMemFreeAsync(uint64_t address, void*) {
@@ -151,8 +186,8 @@ int cuMemFreeAsync(uint64_t address, void*) {
     return success();
 }
 int cuMemGetInfo_v2(size_t* available, size_t* total) {
-    *available = MEMORY_BYTES - used_bytes;
-    *total = MEMORY_BYTES;
+    *available = memory_bytes() - used_bytes;
+    *total = memory_bytes();
     return success();
 }
 int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void*) {
@@ -251,6 +286,14 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
     if (count == 0 || count > 1024 || grid_x == 0 || grid_y == 0 || grid_z == 0 ||
         grid_y > 65535 || grid_z > 65535 || shared > current->shared_max || shared % 4 != 0) {
         return 1;
+    }
+    if (broken) {
+        return broken;
+    }
+    int error;
+    if (faults(current->name, &error)) {
+        broken = error;
+        return 0;
     }
     emulated.block_size = Index3{block_x, block_y, block_z};
     emulated.grid_size = Index3{grid_x, grid_y, grid_z};

@@ -44,6 +44,10 @@ using std::max;
 using std::min;
 
 static inline void __syncthreads() { emulated->barrier(); }
+static inline void __syncwarp() {
+    uint32_t none = 0;
+    emulated->post(&none, 1);
+}
 
 static inline float __int_as_float(int bits) {
     float x;

@@ -90,6 +90,47 @@ fn rows_that_share_a_prompt_see_it_and_their_own_rows_alone() {
     }
 }
 
+/// Cached keys of the rows below; a card reads so many shared ones in several parts.
+const SLOTS: usize = 760;
+
+/// Rows that share a prompt of 700 keys, between rows that share another and one alone.
+fn shared_spans() -> Vec<RowSpans> {
+    let prompts = [3..703, 3..703, 40..71, 3..703, 3..703, 3..703, 0..0];
+    let own = |(row, shared): (usize, Range<usize>)| RowSpans {
+        shared,
+        own: 710 + row..712 + 3 * row,
+    };
+    prompts.into_iter().enumerate().map(own).collect()
+}
+
+#[test]
+fn rows_that_share_a_long_prompt_see_what_each_would_see_alone() {
+    for (query, key_value, size) in [(6, 2, 8), (2, 2, 80), (10, 1, 128), (2, 1, 256)] {
+        let heads = Heads {
+            query,
+            key_value,
+            size,
+        };
+        let spans = shared_spans();
+        let qkv = hashed(1, spans.len(), heads.columns(), 2.0);
+        let mut cache = device().zeros(SLOTS, 2 * key_value * size);
+        let all: Vec<u32> = (0..SLOTS as u32).collect();
+        let keys = hashed(2, SLOTS, heads.columns(), 1.0);
+        attention::append(&heads, &keys, &mut cache, &all);
+        for rule in &rules(&heads)[..2] {
+            let see = |qkv: &Matrix, spans: &[RowSpans]| {
+                let mut out = device().zeros(spans.len(), heads.query_columns());
+                attention::cached(&heads, rule, qkv, &cache, spans, &mut out);
+                wide(&out)
+            };
+            let alone = |row: usize| see(&rows(&qkv, row..row + 1), &spans[row..=row]);
+            let alone: Vec<f64> = (0..spans.len()).flat_map(alone).collect();
+            let context = format!("{heads:?} by {rule:?}");
+            assert_close(&context, &see(&qkv, &spans), &alone, 2e-6);
+        }
+    }
+}
+
 #[test]
 fn a_row_without_rows_of_its_own_sees_the_shared_ones_as_its_own() {
     let (qkv, cache) = (hashed(1, 1, HEADS.columns(), 2.0), hashed(2, 50, 32, 2.0));

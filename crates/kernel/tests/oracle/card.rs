@@ -7,8 +7,8 @@ use std::process::Command;
 
 use kernel::attention::{Heads, Rule};
 use kernel::{
-    Communicator, CudaError, CudaOptions, Device, Matrix, Mode, Norm, PROGRAMS, Precision, bf16,
-    compile, head, linear, rms_norm,
+    Communicator, CudaError, CudaFault, CudaOptions, Device, Matrix, Mode, Norm, PROGRAMS,
+    Precision, bf16, compile, head, linear, on_card, rms_norm,
 };
 
 use crate::attention::{layout, run};
@@ -296,6 +296,36 @@ fn large_head(device: &Device) -> [Vec<f64>; 4] {
     let widened = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
     let scored = (widened(&scores.logprobs_m), widened(sums));
     [scored.0, scored.1, wide(&grad), wide(&grad_weight)]
+}
+
+#[test]
+fn memory_that_a_card_lacks_is_told_with_its_figures_and_work_goes_on() {
+    if !is_card() {
+        return;
+    }
+    let card = device();
+    let found = on_card(|| card.zeros(1 << 21, 1 << 21).rows());
+    let Err(CudaFault::NoRoom {
+        wanted,
+        free,
+        total,
+    }) = found
+    else {
+        panic!("16 TiB of a card: {found:?}");
+    };
+    assert_eq!(wanted, 1 << 24);
+    assert!(
+        0 < free && free <= total && total < wanted,
+        "{free} of {total}"
+    );
+    assert_eq!(on_card(|| card.zeros(2, 3).to_vec()), Ok(vec![0.0; 6]));
+}
+
+#[test]
+fn a_mistake_on_a_card_is_no_fault_of_the_card() {
+    let caught = std::panic::catch_unwind(|| on_card(|| panic!("a mistake")));
+    let payload = caught.expect_err("a panic goes on");
+    assert_eq!(payload.downcast_ref(), Some(&"a mistake"));
 }
 
 #[test]
