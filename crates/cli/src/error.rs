@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use model::CudaFault;
+
 use crate::plan::Disk;
 use crate::range::OutOfRange;
 use crate::recipe::RecipeError;
@@ -26,6 +28,14 @@ pub(crate) enum Failure {
     /// The run could not go on.
     #[error("{0}")]
     Run(String),
+    /// The card could not go on.
+    #[error("{fault}: {}{}", remedy(fault), left.as_ref().map_or_else(String::new, Left::words))]
+    Card {
+        /// What it refused.
+        fault: CudaFault,
+        /// What is left of the run.
+        left: Option<Left>,
+    },
     /// A signal ended the run; it can go on.
     #[error(
         "stopped by {signal} after step {step} of {steps}; go on with --resume {}",
@@ -60,6 +70,30 @@ pub(crate) enum Failure {
     /// Standard output was closed by its reader.
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
+}
+
+/// What a run that broke off has kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    /// The last step that was made.
+    pub(crate) step: usize,
+    /// The last checkpoint.
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// The run's folder.
+    pub(crate) run: PathBuf,
+}
+
+impl Left {
+    fn words(&self) -> String {
+        let (step, run) = (self.step, self.run.display());
+        match &self.checkpoint {
+            Some(path) => format!(
+                "; after step {step}, last good checkpoint: {}; go on with --resume {run}",
+                path.display()
+            ),
+            None => format!("; after step {step}, no checkpoint was kept in {run}"),
+        }
+    }
 }
 
 /// What is wrong with what was given.
@@ -97,17 +131,18 @@ pub(crate) enum InputError {
         /// Why not.
         reason: String,
     },
-    /// A run that is larger than the card's free memory.
+    /// More than the card's free memory.
     #[error(
-        "the run takes {planned} MiB of the card by its plan; expected at most {free}, which are \
-         free: lower run.micro_batch_tokens or sampling.max_completion_length, or train adapters \
-         ([lora])"
+        "{planned} MiB of the card are planned for; expected at most {free}, which are free: \
+         {lower}"
     )]
     NoRoomOnCard {
         /// MiB of the plan.
         planned: usize,
         /// MiB that are free.
         free: usize,
+        /// What to do.
+        lower: &'static str,
     },
     /// A path of no characters.
     #[error("{key} is empty; expected a path")]
@@ -420,7 +455,22 @@ impl Failure {
             Self::Input(_) | Self::Stopped { .. } => ExitCode::from(2),
             Self::Interrupted { signal, .. } => ExitCode::from(signal.exit_code()),
             Self::OfRank { failure, .. } => failure.exit_code(),
-            Self::RankLost { .. } | Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::RankLost { .. } | Self::Card { .. } | Self::Run(_) | Self::Output(_) => {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// What can be done about a card that could not go on.
+fn remedy(fault: &CudaFault) -> &'static str {
+    match fault {
+        CudaFault::NoRoom { .. } => {
+            "end what else holds its memory, or compute less at once (in a recipe: \
+             run.micro_batch_tokens, sampling.max_completion_length, [lora])"
+        }
+        CudaFault::Stopped { .. } => {
+            "see whether the card is sound by `enigma verify --device cuda`, or choose --device cpu"
         }
     }
 }

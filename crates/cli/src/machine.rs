@@ -11,7 +11,7 @@ use ranks::Place;
 
 use crate::arguments::{DeviceChoice, MachineArguments, ModelArguments};
 use crate::data::find;
-use crate::error::InputError;
+use crate::error::{Failure, InputError};
 use crate::hub;
 use crate::nano;
 use crate::range::require;
@@ -91,12 +91,20 @@ impl Opened {
     }
 }
 
+/// Memory that a command takes of a card at most, by its plan.
+pub(crate) struct Room {
+    /// Bytes.
+    pub(crate) bytes: usize,
+    /// What to do where there is less, as the words of an error end.
+    pub(crate) lower: &'static str,
+}
+
 /// The device that was asked for; a card's matrix products are in bfloat16.
 ///
 /// # Errors
-/// Where a card was asked for and none can be used.
-pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
-    device_of(machine, &Place::alone())
+/// Where a card was asked for and none can be used, or it has less free memory than is planned.
+pub(crate) fn device(machine: &MachineArguments, room: &Room) -> Result<Device, InputError> {
+    device_of(machine, &Place::alone(), room)
 }
 
 /// As [`device`], for a rank: where no number of threads was asked for, the ranks of a machine
@@ -104,7 +112,11 @@ pub(crate) fn device(machine: &MachineArguments) -> Result<Device, InputError> {
 ///
 /// # Errors
 /// As [`device`].
-pub(crate) fn device_of(machine: &MachineArguments, place: &Place) -> Result<Device, InputError> {
+pub(crate) fn device_of(
+    machine: &MachineArguments,
+    place: &Place,
+    room: &Room,
+) -> Result<Device, InputError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = (place.local_size > 1).then(|| (cores / place.local_size).max(1));
     let threads = machine.threads.map(usize::from).or(share);
@@ -116,13 +128,14 @@ pub(crate) fn device_of(machine: &MachineArguments, place: &Place) -> Result<Dev
         threads,
         ordinal as u16,
         &screen,
+        Some(room),
     )
 }
 
-/// As [`device`], with all numbers in float32.
+/// As [`device`], with all numbers in float32, for what no plan is made of.
 ///
 /// # Errors
-/// As [`device`].
+/// Where a card was asked for and none can be used.
 pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputError> {
     choose(
         machine,
@@ -130,6 +143,7 @@ pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputEr
         machine.threads.map(usize::from),
         0,
         &Screen::new(machine.plain),
+        None,
     )
 }
 
@@ -139,6 +153,7 @@ fn choose(
     threads: Option<usize>,
     ordinal: u16,
     screen: &Screen,
+    room: Option<&Room>,
 ) -> Result<Device, InputError> {
     let cpu = || Device::cpu(threads);
     if machine.device == DeviceChoice::Cpu {
@@ -151,6 +166,7 @@ fn choose(
     });
     match found {
         Ok(card) => {
+            room.map_or(Ok(()), |room| expect_room(&card, room))?;
             screen.line(format!("{} {}", screen.dim("note:"), untried(&card)));
             Ok(card)
         }
@@ -168,22 +184,29 @@ fn choose(
     }
 }
 
-/// Passes where the device has room for a run, by its plan; a processor is not asked.
-///
-/// # Errors
-/// Where a card has less free memory.
-pub(crate) fn expect_room(device: &Device, planned_bytes: usize) -> Result<(), InputError> {
+/// Passes where the device has room; a processor is not asked.
+fn expect_room(device: &Device, room: &Room) -> Result<(), InputError> {
     let Device::Cuda(card) = device else {
         return Ok(());
     };
     let free = card.free_bytes();
-    if planned_bytes > free {
+    if room.bytes > free {
         return Err(InputError::NoRoomOnCard {
-            planned: planned_bytes >> 20,
+            planned: room.bytes >> 20,
             free: free >> 20,
+            lower: room.lower,
         });
     }
     Ok(())
+}
+
+/// What `work` gives; where the card could not go on, that is a failure like others.
+///
+/// # Errors
+/// Those of `work`, and of the card.
+pub(crate) fn on_card<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let made = model::on_card(work);
+    made.unwrap_or_else(|fault| Err(Failure::Card { fault, left: None }))
 }
 
 /// What a user of a card has to know while its kernels have run on none.

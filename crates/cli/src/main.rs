@@ -30,7 +30,7 @@ use terminal::Screen;
 fn main() -> ExitCode {
     let Arguments { mut command } = Arguments::parse();
     let screen = Screen::new(command.is_plain());
-    match run(&mut command, &screen) {
+    match machine::on_card(|| run(&mut command, &screen)) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of standard output has seen enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,

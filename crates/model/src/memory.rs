@@ -3,7 +3,7 @@
 //! A run holds the weights and their copies, and the activations of its largest pass; beside them,
 //! at one moment or another, what a rollout, a pass of the reference or the head's backward needs.
 
-use crate::generation::{CACHE_VALUES_MAX, LOGITS_MAX, PREFILL_TOKENS_MAX, ROWS_MAX};
+use crate::generation::{Capacity, LOGITS_MAX, PREFILL_TOKENS_MAX};
 use crate::lora::{LoraOptions, Module};
 use crate::{Config, Dtype, Rotation};
 
@@ -22,6 +22,27 @@ pub struct Workload {
     pub gradient_checkpointing: bool,
     /// In which type completions are drawn; in another than `f32`, by a copy of the weights.
     pub sampling_dtype: Dtype,
+}
+
+impl Workload {
+    /// Of a command that trains nothing: it draws completions of prompts, given as their tokens and
+    /// how many are drawn of each, and scores so many tokens at once.
+    pub fn untrained(
+        prompts: impl IntoIterator<Item = (usize, usize)>,
+        max_completion_length: usize,
+        scored_tokens: usize,
+    ) -> Self {
+        let (mut lengths, counts): (Vec<_>, Vec<_>) = prompts.into_iter().unzip();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        Self {
+            computed_tokens: scored_tokens,
+            completions: counts.iter().sum(),
+            max_completion_length,
+            prompt_tokens: lengths.iter().take(Capacity::CARD.rows).sum(),
+            gradient_checkpointing: false,
+            sampling_dtype: Dtype::F32,
+        }
+    }
 }
 
 /// What a run trains.
@@ -54,6 +75,15 @@ impl Config {
     /// # Panics
     /// If a target of LoRA is no module of this model.
     pub fn training_bytes(&self, workload: &Workload, trained: Trained) -> usize {
+        self.training_bytes_within(workload, trained, Capacity::CPU)
+    }
+
+    fn training_bytes_within(
+        &self,
+        workload: &Workload,
+        trained: Trained,
+        capacity: Capacity,
+    ) -> usize {
         let tokens = workload.computed_tokens;
         let (weights, adapted) = match trained {
             Trained::Full { keeps_reference } => {
@@ -72,31 +102,47 @@ impl Config {
             Trained::Full {
                 keeps_reference: false,
             } => 0,
-            _ => tokens * (self.layer_values() + self.pass_values() + self.hidden_size),
+            _ => self.scoring_values(tokens),
         };
-        let moment = head.max(scored).max(self.rollout_values(workload));
-        BYTES * (kept + moment)
+        let drawn = self.rollout_values(workload, capacity);
+        BYTES * (kept + head.max(scored).max(drawn))
     }
 
-    /// Bytes that training on an NVIDIA card takes beside
-    /// [`training_bytes`](Self::training_bytes): the weights in bfloat16, the operands of the
-    /// largest product as they are rounded, a chunk of logits and the products' own room. No card
-    /// has been measured yet.
-    pub fn card_bytes(&self, workload: &Workload, trained: Trained) -> usize {
+    /// Bytes of an NVIDIA card that training takes: more is decoded at once than on a processor,
+    /// and beside that there are the weights in bfloat16, the operands of the largest product as
+    /// they are rounded, a chunk of logits and the products' own room. No card has been measured
+    /// yet.
+    pub fn card_training_bytes(&self, workload: &Workload, trained: Trained) -> usize {
         let copies = match trained {
             Trained::Full {
                 keeps_reference: true,
             } => 2,
             _ => 1,
         };
-        let operands = workload.computed_tokens * (3 * self.intermediate_size + self.hidden_size);
+        let values = self.training_bytes_within(workload, trained, Capacity::CARD);
+        values + self.card_scratch_bytes(workload, copies)
+    }
+
+    /// As [`card_training_bytes`](Self::card_training_bytes), of drawing and scoring alone.
+    pub fn card_inference_bytes(&self, workload: &Workload) -> usize {
+        let drawn = self.rollout_values(workload, Capacity::CARD);
+        let scored = self.scoring_values(workload.computed_tokens);
+        let held = self.parameters() + self.rope_values() + drawn.max(scored);
+        BYTES * held + self.card_scratch_bytes(workload, 1)
+    }
+
+    fn card_scratch_bytes(&self, workload: &Workload, copies: usize) -> usize {
+        let read = workload.prompt_tokens.min(PREFILL_TOKENS_MAX);
+        let tokens = workload.computed_tokens.max(read);
+        let operands = tokens * (3 * self.intermediate_size + self.hidden_size);
         let rounded = copies * self.parameters() + operands;
         size_of::<u16>() * rounded + kernel::scratch_bytes(workload.computed_tokens)
     }
 
     /// Bytes of weights and caches while completions are drawn and nothing is trained.
     pub fn sampling_bytes(&self, workload: &Workload) -> usize {
-        BYTES * (self.parameters() + self.rope_values() + self.rollout_values(workload))
+        let drawn = self.rollout_values(workload, Capacity::CPU);
+        BYTES * (self.parameters() + self.rope_values() + drawn)
     }
 
     /// Weights that LoRA trains: `r · (in + out)` for each adapted module.
@@ -124,6 +170,11 @@ impl Config {
             (self.max_position_embeddings + short) * rotation.entries
         };
         self.rotations.iter().map(values).sum()
+    }
+
+    /// Values of a pass of which no gradient is taken.
+    fn scoring_values(&self, tokens: usize) -> usize {
+        tokens * (self.layer_values() + self.pass_values() + self.hidden_size)
     }
 
     /// Values that training keeps for each token: the trace, scratch, and the gradients in the
@@ -159,11 +210,11 @@ impl Config {
     }
 
     /// Keys and values of what is drawn at once, beside them the prefill or one step's logits.
-    fn rollout_values(&self, workload: &Workload) -> usize {
-        let rows = workload.completions.min(ROWS_MAX);
+    fn rollout_values(&self, workload: &Workload, capacity: Capacity) -> usize {
+        let rows = workload.completions.min(capacity.rows);
         let slots = workload.prompt_tokens + rows * workload.max_completion_length;
         let columns = 2 * self.key_value_heads * self.head_size;
-        let caches = (self.layers * slots * columns).min(CACHE_VALUES_MAX);
+        let caches = (self.layers * slots * columns).min(capacity.cache_values);
         let logits = (rows * self.vocabulary).min(LOGITS_MAX.max(self.vocabulary));
         let read = workload.prompt_tokens.min(PREFILL_TOKENS_MAX);
         let prefill = read * (self.layer_values() + self.pass_values());
@@ -307,8 +358,24 @@ mod tests {
                 ..workload(0, completions)
             })
         };
-        let largest = 4 * (CACHE_VALUES_MAX + ROWS_MAX * config.vocabulary);
+        let Capacity { rows, cache_values } = Capacity::CPU;
+        let largest = 4 * (cache_values + rows * config.vocabulary);
         assert_eq!(bytes(1 << 20) - bytes(0), largest);
+    }
+
+    #[test]
+    fn what_trains_nothing_takes_less_of_a_card_than_what_does() {
+        let config = config();
+        let prompts = [(9, 4), (30, 1)];
+        let workload = Workload::untrained(prompts, 10, 50);
+        assert_eq!((workload.completions, workload.prompt_tokens), (5, 39));
+        let bare = Trained::Full {
+            keeps_reference: false,
+        };
+        let trained = config.card_training_bytes(&workload, bare);
+        let drawn = config.card_inference_bytes(&workload);
+        assert!(trained >= drawn + 3 * BYTES * config.parameters());
+        assert!(drawn > config.sampling_bytes(&workload));
     }
 
     #[test]

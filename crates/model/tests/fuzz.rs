@@ -156,6 +156,7 @@ fn figures(config: &Config) {
         assert!(config.training_bytes(&workload, trained) > 0);
     }
     assert!(config.sampling_bytes(&workload) > 0);
+    assert!(config.card_inference_bytes(&workload) > 0);
     assert!(config.scored_context(10) > 0);
 }
 

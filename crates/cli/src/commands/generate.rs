@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use math::Key;
+use model::Workload;
 use policy::{Finish, Request, Sample, Sampler, SamplingOptions, TextCodec};
 use serde_json::json;
 
 use crate::arguments::GenerateArguments;
 use crate::data::{self, Conversation, Place, Source};
 use crate::error::{Failure, InputError};
-use crate::machine::{self, Opened};
+use crate::machine::{self, Opened, Room};
 use crate::range::{not_negative, require, some};
 use crate::terminal::{Bars, Phase, Screen, output};
 
@@ -27,7 +28,13 @@ pub(crate) fn generate(arguments: &GenerateArguments, screen: &Screen) -> Result
     let opened = machine::open_arguments(&arguments.model, is_chat)?;
     options.max_completion_length = opened.max_completion_length(arguments.max_completion_length);
     let requests = requests(&opened, &prompts, &options, arguments)?;
-    let device = machine::device(&arguments.machine)?;
+    let drawn = requests.iter().map(|r| (r.prefix.len(), r.count));
+    let workload = Workload::untrained(drawn, options.max_completion_length, 0);
+    let room = Room {
+        bytes: opened.config.card_inference_bytes(&workload),
+        lower: "lower --num or --max-completion-length",
+    };
+    let device = machine::device(&arguments.machine, &room)?;
     let mut policy = opened
         .weights(&device, Key::new(0))
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;

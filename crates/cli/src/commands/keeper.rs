@@ -11,8 +11,8 @@ use trainer::{Keeper, NotKept, Observer, TrainError};
 
 use super::begin::Begun;
 use super::world::Agreement;
-use crate::error::Failure;
-use crate::machine::Opened;
+use crate::error::{Failure, Left};
+use crate::machine::{self, Opened};
 use crate::recipe::SaveOptions;
 use crate::terminal::{Progress, Screen};
 
@@ -94,6 +94,38 @@ impl<'a> Checkpoints<'a> {
             signal,
             step: self.latest.as_ref().map_or(0, |checkpoint| checkpoint.step),
             steps: self.steps,
+            run: self.run.path().to_owned(),
+        })
+    }
+
+    /// As `work`, which makes and judges the run; where the card could not go on, the failure says
+    /// what is left.
+    ///
+    /// # Errors
+    /// Those of `work`, and of the card.
+    pub(super) fn holding<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let made = machine::on_card(|| work(self));
+        self.agreement.signals.end_at_once();
+        made.map_err(|failure| match failure {
+            Failure::Card { fault, left: None } => {
+                let left = self.left();
+                Failure::Card { fault, left }
+            }
+            other => other,
+        })
+    }
+
+    /// What there is of the run, once a step was made.
+    fn left(&self) -> Option<Left> {
+        let checkpoint = self.latest.as_ref();
+        let kept = checkpoint.map(|checkpoint| checkpoint.step);
+        let made = self.record.as_ref().map(|record| record.step);
+        Some(Left {
+            step: made.or(kept)?,
+            checkpoint: checkpoint.map(|checkpoint| checkpoint.path.clone()),
             run: self.run.path().to_owned(),
         })
     }

@@ -8,7 +8,7 @@ use ranks::{RankError, Ranks};
 use super::begin::{Resumed, damaged};
 use crate::error::InputError;
 use crate::machine::Opened;
-use crate::plan::{self, Disk};
+use crate::plan::{self, Disk, Memory};
 use crate::recipe::{ModelSection, OptimizerSection};
 use crate::terminal::{Screen, grouped};
 
@@ -28,6 +28,16 @@ pub(super) fn disk_words(disk: &Disk) -> String {
         disk.checkpoints,
         mebibytes(disk.checkpoint_bytes),
     )
+}
+
+/// Memory in words.
+pub(super) fn mebibytes(bytes: usize) -> String {
+    format!("{} MiB", grouped(bytes >> 20))
+}
+
+/// What a run takes of a card.
+pub(super) fn card_words(memory: &Memory) -> String {
+    format!("{}, not yet measured", mebibytes(memory.card_bytes))
 }
 
 /// The model with its weights, ready to learn: all of them, or adapters beside them.

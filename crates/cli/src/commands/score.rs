@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use math::Key;
-use model::Transformer;
+use model::{Transformer, Workload};
 use policy::{Batch, PolicyError, Row, Scorer, Signals, TextCodec};
 use serde_json::{Value, json};
 
 use crate::arguments::ScoreArguments;
 use crate::data::{self, Conversation, Source, completion};
 use crate::error::{Failure, InputError};
-use crate::machine::{self, Opened};
+use crate::machine::{self, Opened, Room};
 use crate::terminal::{Bars, Phase, Screen, Table, output};
 
 /// Tokens computed at once.
@@ -32,7 +32,12 @@ pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), F
         .iter()
         .map(|row| ids(row, &opened, is_chat).map_err(|reason| row.refuse(reason)));
     let batch = batch(ids.collect::<Result<Vec<_>, _>>()?);
-    let device = machine::device(&arguments.machine)?;
+    let workload = Workload::untrained([], 0, batch.computed_tokens().min(TOKENS_MAX));
+    let room = Room {
+        bytes: opened.config.card_inference_bytes(&workload),
+        lower: "choose --device cpu",
+    };
+    let device = machine::device(&arguments.machine, &room)?;
     let policy = opened
         .weights(&device, Key::new(0))
         .map_err(|error| InputError::refused(&arguments.model.model, &error))?;

@@ -16,10 +16,11 @@ use super::world::{self, Follower};
 use crate::arguments::{RunArguments, SftArguments};
 use crate::error::{Failure, InputError};
 use crate::hub;
+use crate::inputs;
+use crate::machine::{self, Room};
 use crate::plan::{self, SftPlan, run_folder};
 use crate::recipe::{RecipeText, SftRecipe, read};
 use crate::terminal::{Progress, Screen, duration, grouped, output, short};
-use crate::{inputs, machine};
 
 /// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a
 /// run.
@@ -58,15 +59,16 @@ pub(crate) fn sft(arguments: &SftArguments, screen: &Screen) -> Result<(), Failu
         ranks: &ranks,
         screen,
     };
-    let made = ready.learner(resumed.as_ref()).and_then(|mut policy| {
+    let made = || {
+        let mut policy = ready.learner(resumed.as_ref())?;
         if !ranks.is_first() {
             return ready.follow(&mut policy, resumed.as_ref());
         }
         let from = resumed.as_ref().map(Resumed::step);
         let begun = begin::begun(&plan.out, &text, &inputs, resumed, started, screen)?;
         ready.lead(&mut policy, &begun, from)
-    });
-    world::ended(&ranks, made)
+    };
+    world::ended(&ranks, machine::on_card(made))
 }
 
 /// A run that can begin.
@@ -87,7 +89,11 @@ impl Ready<'_> {
             run: section,
             ..
         } = &self.plan.recipe;
-        let device = machine::device_of(&self.arguments.machine, self.place)?;
+        let room = Room {
+            bytes: self.plan.memory.card_bytes,
+            lower: "lower run.micro_batch_tokens or data.max_length, or train adapters ([lora])",
+        };
+        let device = machine::device_of(&self.arguments.machine, self.place, &room)?;
         let seed = section.seed;
         let mut policy = run::learner(&self.plan.opened, model, optimizer, seed, &device)?;
         run::take_up(&mut policy, resumed)?;
@@ -110,10 +116,11 @@ impl Ready<'_> {
         let (opened, saves) = (&plan.opened, plan.recipe.run.saves());
         let mut keeper =
             Checkpoints::new(begun, opened, dtype, saves, self.ranks, screen, progress)?;
-        let trained = keeper.watch(|keeper| {
-            let position = begun.position.clone();
-            self.steps(policy, position, Some(&begun.folder), keeper)
-        });
+        let position = begun.position.clone();
+        let steps = |keeper: &mut Checkpoints| {
+            keeper.watch(|keeper| self.steps(policy, position, Some(&begun.folder), keeper))
+        };
+        let trained = keeper.holding(steps);
         keeper.progress.finish();
         let trained = trained?;
         let steps = begun.folder.steps();
@@ -217,7 +224,9 @@ fn dry_run(plan: &SftPlan, text: &str, json: bool, screen: &Screen) -> Result<()
     let completion_tokens: usize = plan.examples.iter().map(|e| e.tokens_t.len()).sum();
     if json {
         let examples = plan.examples.len();
-        let budget = json!({"examples": examples, "completion_tokens": completion_tokens});
+        let mut budget = json!(plan.memory);
+        budget["examples"] = json!(examples);
+        budget["completion_tokens"] = json!(completion_tokens);
         let (recipe, disk, out) = (&plan.recipe, &plan.disk, &plan.out);
         let object = json!({"plan": recipe, "budget": budget, "disk": disk, "run": out});
         output(&object.to_string())?;
@@ -231,7 +240,9 @@ fn dry_run(plan: &SftPlan, text: &str, json: bool, screen: &Screen) -> Result<()
             "their completions",
             format!("{} tokens", grouped(completion_tokens)),
         ),
+        ("planned memory", run::mebibytes(plan.memory.memory_bytes)),
         ("planned disk", run::disk_words(&plan.disk)),
+        ("on an NVIDIA card", run::card_words(&plan.memory)),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -18,10 +18,11 @@ use super::{report, run, study};
 use crate::arguments::{MachineArguments, TrainArguments};
 use crate::error::{Failure, InputError};
 use crate::hub;
+use crate::machine::{self, Room};
 use crate::plan::{self, Budget, TrainPlan, graders, run_folder};
 use crate::recipe::{RecipeText, TrainRecipe, read};
 use crate::terminal::{Progress, Screen, grouped, output};
-use crate::{inputs, machine, nano};
+use crate::{inputs, nano};
 
 /// Runs the recipe, or with `--dry-run` prints what it comes to; with `--resume` goes on with a
 /// run.
@@ -66,7 +67,7 @@ pub(crate) fn train(arguments: &TrainArguments, screen: &Screen) -> Result<(), F
         screen,
         started,
     };
-    world::ended(&ranks, ready.run(resumed, is_json))
+    world::ended(&ranks, machine::on_card(|| ready.run(resumed, is_json)))
 }
 
 /// A run that can begin.
@@ -90,8 +91,12 @@ impl Ready<'_> {
             run: section,
             ..
         } = &self.plan.recipe;
-        let device = machine::device_of(self.machine, self.place)?;
-        machine::expect_room(&device, self.plan.budget.card_bytes)?;
+        let room = Room {
+            bytes: self.plan.budget.memory.card_bytes,
+            lower: "lower run.micro_batch_tokens or sampling.max_completion_length, or train \
+                    adapters ([lora])",
+        };
+        let device = machine::device_of(self.machine, self.place, &room)?;
         let seed = section.seed;
         let mut policy = run::learner(&self.plan.opened, model, optimizer, seed, &device)?;
         policy.keep_reference();
@@ -130,7 +135,7 @@ impl Ready<'_> {
         let (opened, saves) = (&plan.opened, plan.recipe.run.saves());
         let mut keeper =
             Checkpoints::new(&begun, opened, dtype, saves, self.ranks, screen, progress)?;
-        let result = self.learn(policy, graders, &begun, &mut keeper);
+        let result = keeper.holding(|keeper| self.learn(policy, graders, &begun, keeper));
         keeper.progress.finish();
         let Learnt {
             before,
@@ -231,15 +236,14 @@ impl Ready<'_> {
             return folder.before().map_err(failed);
         }
         progress.begin_evaluation();
-        let before = self
-            .evaluate(policy, graders, None, progress)
-            .map_err(|error| {
-                folder.clone().withdraw();
-                match error {
-                    TrainError::Ranks { .. } => Failure::Run(error.to_string()),
-                    _ => InputError::refused(&self.plan.recipe.model.path, &error).into(),
-                }
-            })?;
+        let measured = machine::on_card(|| {
+            let measured = self.evaluate(policy, graders, None, progress);
+            measured.map_err(|error| match error {
+                TrainError::Ranks { .. } => Failure::Run(error.to_string()),
+                _ => InputError::refused(&self.plan.recipe.model.path, &error).into(),
+            })
+        });
+        let before = measured.inspect_err(|_| folder.clone().withdraw())?;
         folder.write_before(&before).map_err(failed)?;
         Ok(before)
     }
@@ -381,15 +385,9 @@ fn dry_run(plan: &TrainPlan, text: &str, json: bool, screen: &Screen) -> Result<
             format!("at most {} tokens", grouped(budget.evaluation_tokens_max)),
         ),
         ("trained", trained_words(budget)),
-        (
-            "planned memory",
-            format!("{} MiB", grouped(budget.memory_bytes >> 20)),
-        ),
+        ("planned memory", run::mebibytes(budget.memory.memory_bytes)),
         ("planned disk", run::disk_words(&plan.disk)),
-        (
-            "on an NVIDIA card",
-            format!("{} MiB, not yet measured", grouped(budget.card_bytes >> 20)),
-        ),
+        ("on an NVIDIA card", run::card_words(&budget.memory)),
     ];
     for (name, value) in counted {
         screen.line(format!("{} {value}", screen.dim(&format!("{name:<20}"))));

@@ -16,7 +16,7 @@ mod settings;
 mod sft;
 mod train;
 
-pub(crate) use budget::Budget;
+pub(crate) use budget::{Budget, Memory};
 pub(crate) use disk::Disk;
 pub(crate) use folder::{new_file, run_folder};
 pub(crate) use graders::graders;

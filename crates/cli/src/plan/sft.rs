@@ -7,7 +7,7 @@ use trainer::{Example, SftSettings};
 
 use super::disk::Written;
 use super::inputs::inputs;
-use super::{Disk, duplicates, fit, principles, settings};
+use super::{Disk, Memory, duplicates, fit, principles, settings};
 use crate::data::{self, Exemplar, Form, Place, Source, find};
 use crate::error::InputError;
 use crate::machine::{self, Opened};
@@ -26,6 +26,8 @@ pub(crate) struct SftPlan {
     pub(crate) examples: Vec<Example>,
     /// How the run goes.
     pub(crate) settings: SftSettings,
+    /// How much it computes with.
+    pub(crate) memory: Memory,
     /// How much is kept.
     pub(crate) disk: Disk,
     /// The texts it is made from.
@@ -101,6 +103,7 @@ impl SftPlan {
         let data = vec![("data.examples", source)];
         let disk = Disk::new(&written(&recipe, &opened, &settings), &out)?;
         Ok(Self {
+            memory: Memory::of_examples(&recipe, &opened, &examples),
             inputs: inputs(&recipe.model, recipe.principles.as_ref(), data),
             recipe,
             out,

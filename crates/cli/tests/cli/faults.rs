@@ -26,7 +26,7 @@ fn recipe() -> Vec<&'static str> {
 }
 
 /// Every checkpoint is whole: each file that has its final name reads.
-fn assert_whole(run: &Path) {
+pub(crate) fn assert_whole(run: &Path) {
     for name in entries(run)
         .iter()
         .filter(|name| name.starts_with("checkpoint-"))

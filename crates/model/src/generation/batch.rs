@@ -8,7 +8,7 @@ use math::Key;
 use policy::{Batch, Finish, PolicyError, Request, Sample, SampleProgress, SamplingOptions};
 
 use super::slots::Slots;
-use super::{CACHE_VALUES_MAX, LOGITS_MAX, PREFILL_TOKENS_MAX, ROWS_MAX};
+use super::{Capacity, LOGITS_MAX, PREFILL_TOKENS_MAX};
 use crate::Transformer;
 use crate::decoder::{Activations, Attend, Packing, Rounded, Scratch, Trace, Weights};
 
@@ -371,7 +371,8 @@ impl Limits {
     /// any one.
     pub(super) fn new(model: &Transformer, requests: &[Request], new_tokens: usize) -> Self {
         let total: usize = requests.iter().map(|request| request.count).sum();
-        let rows = total.min(ROWS_MAX);
+        let capacity = Capacity::of(model.device());
+        let rows = total.min(capacity.rows);
         let mut prefixes: Vec<usize> = requests.iter().map(|r| r.prefix.len()).collect();
         prefixes.sort_unstable_by(|a, b| b.cmp(a));
         let one = prefixes.first().map_or(0, |longest| longest + new_tokens);
@@ -380,7 +381,7 @@ impl Limits {
         let values = 2 * config.key_value_heads * config.head_size * config.layers;
         Self {
             rows,
-            slots: all.min(CACHE_VALUES_MAX / values).max(one),
+            slots: all.min(capacity.cache_values / values).max(one),
         }
     }
 }

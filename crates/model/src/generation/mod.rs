@@ -9,16 +9,43 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+use kernel::Device;
 use policy::{PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions};
 
 use self::batch::{Decoding, Limits};
 use crate::decoder::Rounded;
 use crate::{Dtype, Transformer};
 
-/// Completions decoded together at most; beyond it a processor gains nothing.
-pub(crate) const ROWS_MAX: usize = 128;
-/// Cached values at most, over all layers together: 2 GiB of keys and values.
-pub(crate) const CACHE_VALUES_MAX: usize = 1 << 29;
+/// How much is decoded together at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    /// Completions.
+    pub(crate) rows: usize,
+    /// Cached values, over all layers together.
+    pub(crate) cache_values: usize,
+}
+
+impl Capacity {
+    /// Of a processor, which gains nothing beyond; 2 GiB of keys and values.
+    pub(crate) const CPU: Self = Self {
+        rows: 128,
+        cache_values: 1 << 29,
+    };
+    /// Of a card, which reads its weights once for all rows; 12 GiB of keys and values.
+    pub(crate) const CARD: Self = Self {
+        rows: 256,
+        cache_values: 3 << 30,
+    };
+
+    /// Of a device.
+    pub(crate) fn of(device: &Device) -> Self {
+        match device {
+            Device::Cpu(_) => Self::CPU,
+            Device::Cuda(_) => Self::CARD,
+        }
+    }
+}
+
 /// Logits held at once at most: 64 MiB.
 pub(crate) const LOGITS_MAX: usize = 1 << 24;
 /// Prefix tokens computed at once, so that long prompts do not hold their activations all

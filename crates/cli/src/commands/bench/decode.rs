@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use math::Key;
-use model::{MachineRates, Pass};
+use model::{MachineRates, Pass, Workload};
 use policy::{Request, Sampler};
 use serde_json::json;
 
 use super::failed;
 use super::report::{Fact, Part, Report, lengths, median};
-use super::subject::{DRAWS, Subject, sampling};
+use super::subject::{DRAWS, Planned, Subject, sampling, whole};
 use super::watch::Watch;
 use crate::arguments::BenchDecodeArguments;
 use crate::commands::memory::peak_mib;
@@ -37,8 +37,16 @@ pub(super) fn decode(
     screen: &Screen,
 ) -> Result<(), Failure> {
     let work = &arguments.work;
-    let mut subject = Subject::new(work)?;
     let dtype = plan::dtype(arguments.sampling_dtype);
+    let planned = || Planned {
+        workload: Workload {
+            computed_tokens: 0,
+            sampling_dtype: dtype,
+            ..whole(work)
+        },
+        keeps_reference: None,
+    };
+    let mut subject = Subject::new(work, planned)?;
     subject.policy.set_sampling_dtype(dtype);
     let count = work.steps + 1;
     let mut watch = Watch::new(screen, count, launch);
@@ -46,7 +54,7 @@ pub(super) fn decode(
         .map(|index| round(&subject, arguments, index, &mut watch))
         .collect();
     let rounds = rounds?.split_off(1);
-    let peak = peak_mib();
+    let (peak, of_card) = (peak_mib(), subject.card_memory());
     watch.finish();
     let machine = MachineRates::measure(subject.policy.device());
     let (config, lora) = (subject.policy.config(), subject.lora.as_ref());
@@ -76,6 +84,7 @@ pub(super) fn decode(
         ),
         Fact::optional("peak_mib", "peak memory, MiB", peak),
     ]);
+    facts.extend(of_card);
     let report = Report {
         work,
         settings: json!({ "bench": "decode", "sampling_dtype": arguments.sampling_dtype }),

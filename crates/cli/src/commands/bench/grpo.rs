@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use model::{MachineRates, Pass};
+use model::{MachineRates, Pass, Workload};
 use objective::{AdvantageOptions, Aggregation, Grpo, RatioLevel, SinkhornDrift, WarmUp};
 use record::StepRecord;
 use rollout::{Format, Question, WeightedGrader};
@@ -11,7 +11,7 @@ use trainer::{Schedule, Settings, Task, Training};
 
 use super::failed;
 use super::report::{Fact, Part, Report, lengths, median};
-use super::subject::{DRAWS, LEARNING_RATE, Subject, sampling};
+use super::subject::{DRAWS, LEARNING_RATE, Planned, Subject, mib, sampling, whole};
 use super::watch::Watch;
 use super::words::{Remainder, Words, text};
 use crate::arguments::{BenchGrpoArguments, WorkArguments};
@@ -41,7 +41,7 @@ pub(super) fn grpo(
 ) -> Result<(), Failure> {
     check(arguments).map_err(InputError::from)?;
     let work = &arguments.work;
-    let mut subject = Subject::new(work)?;
+    let mut subject = Subject::new(work, || planned(arguments))?;
     let policy = &mut subject.policy;
     policy.set_sampling_dtype(plan::dtype(arguments.sampling_dtype));
     policy.set_gradient_checkpointing(arguments.gradient_checkpointing);
@@ -50,10 +50,10 @@ pub(super) fn grpo(
     }
     let mut watch = Watch::new(screen, work.steps + 1, launch);
     let steps = run(&mut subject, arguments, &mut watch)?;
-    let peak = peak_mib();
+    let (peak, of_card) = (peak_mib(), subject.card_memory());
     watch.finish();
     let machine = MachineRates::measure(subject.policy.device());
-    let planned = subject.planned_mib(arguments);
+    let planned = mib(subject.memory.memory_bytes);
     let drawn: Vec<usize> = steps.iter().flat_map(|s| s.lengths_pg.concat()).collect();
     let mut facts = lengths(&subject, work, &drawn, screen).to_vec();
     facts.extend(rates(&subject, arguments, &steps, &machine));
@@ -71,6 +71,7 @@ pub(super) fn grpo(
         Fact::optional("peak_mib", "peak memory, MiB", peak),
         Fact::new("planned_mib", "planned memory, MiB", planned),
     ]);
+    facts.extend(of_card);
     let report = Report {
         work,
         settings: json!({
@@ -86,6 +87,20 @@ pub(super) fn grpo(
         machine,
     };
     report.print(screen)
+}
+
+/// What a step computes at once.
+fn planned(arguments: &BenchGrpoArguments) -> Planned {
+    let workload = whole(&arguments.work);
+    Planned {
+        workload: Workload {
+            computed_tokens: workload.computed_tokens.min(arguments.micro_batch_tokens),
+            gradient_checkpointing: arguments.gradient_checkpointing,
+            sampling_dtype: plan::dtype(arguments.sampling_dtype),
+            ..workload
+        },
+        keeps_reference: Some(arguments.beta > 0.0),
+    }
 }
 
 fn check(arguments: &BenchGrpoArguments) -> Result<(), OutOfRange> {

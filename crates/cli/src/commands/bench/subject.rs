@@ -1,13 +1,14 @@
 //! What is timed: a model of random weights, its prompts, and how long completions are.
 
 use math::Key;
-use model::{Device, Dtype, LoraOptions, TargetModules, Trained, Transformer, Workload};
+use model::{Config, Device, Dtype, LoraOptions, TargetModules, Trained, Transformer, Workload};
 use policy::SamplingOptions;
 
-use crate::arguments::{BenchGrpoArguments, LengthsChoice, WorkArguments};
+use super::report::Fact;
+use crate::arguments::{LengthsChoice, WorkArguments};
 use crate::error::InputError;
-use crate::machine;
-use crate::plan;
+use crate::machine::{self, Room};
+use crate::plan::Memory;
 use crate::range::some;
 
 /// A policy to be timed.
@@ -16,6 +17,15 @@ pub(super) struct Subject {
     /// The ids that end a completion; none where all are as long as they may be.
     pub(super) end_tokens: Vec<u32>,
     pub(super) lora: Option<LoraOptions>,
+    /// What is planned for.
+    pub(super) memory: Memory,
+}
+
+/// How much a bench computes at once.
+pub(super) struct Planned {
+    pub(super) workload: Workload,
+    /// Whether a reference is kept beside what is trained; `None` where nothing is.
+    pub(super) keeps_reference: Option<bool>,
 }
 
 /// Streams of the key that names the draws of a bench.
@@ -35,8 +45,11 @@ impl Subject {
     /// The model that the arguments name, before its first step.
     ///
     /// # Errors
-    /// Where a number is out of range.
-    pub(super) fn new(work: &WorkArguments) -> Result<Self, InputError> {
+    /// Where a number is out of range, or a card has less room than is planned for.
+    pub(super) fn new(
+        work: &WorkArguments,
+        planned: impl FnOnce() -> Planned,
+    ) -> Result<Self, InputError> {
         check(work)?;
         let refused = |error: &dyn std::error::Error| InputError::refused("--shape", error);
         let config = work.shape.config().map_err(|error| refused(&error))?;
@@ -53,10 +66,15 @@ impl Subject {
             LengthsChoice::Maximum => Vec::new(),
             LengthsChoice::Drawn => end_tokens(config.vocabulary, asked),
         };
-        let device = machine::device(&work.machine)?;
+        let lora = (work.lora > 0).then(|| lora(work.lora));
+        let memory = memory(&config, lora.as_ref(), &planned());
+        let room = Room {
+            bytes: memory.card_bytes,
+            lower: "lower --prompts, --group or --new-tokens",
+        };
+        let device = machine::device(&work.machine, &room)?;
         let mut policy = Transformer::random(config, &device, Key::new(WEIGHTS));
         policy.set_end_tokens(&end_tokens);
-        let lora = (work.lora > 0).then(|| lora(work.lora));
         if let Some(lora) = &lora {
             let added = policy.add_adapter(lora, Key::new(ADAPTERS));
             added.map_err(|error| refused(&error))?;
@@ -65,6 +83,7 @@ impl Subject {
             policy,
             end_tokens,
             lora,
+            memory,
         })
     }
 
@@ -112,28 +131,45 @@ impl Subject {
         (1.0 + failures.min(new_tokens as f64)).min(new_tokens as f64) as usize
     }
 
-    /// MiB that the steps plan for, with all completions as long as they may be.
-    pub(super) fn planned_mib(&self, arguments: &BenchGrpoArguments) -> f64 {
-        let work = &arguments.work;
-        let (completions, prompt_tokens) =
-            (work.prompts * work.group, work.prompts * work.prompt_tokens);
-        let computed = prompt_tokens + completions * (work.new_tokens - 1);
-        let workload = Workload {
-            computed_tokens: computed.min(arguments.micro_batch_tokens),
-            completions,
-            max_completion_length: work.new_tokens,
-            prompt_tokens,
-            gradient_checkpointing: arguments.gradient_checkpointing,
-            sampling_dtype: plan::dtype(arguments.sampling_dtype),
+    /// Peak of a card's memory, and what was planned for; neither on a processor.
+    pub(super) fn card_memory(&self) -> Vec<Fact> {
+        let Device::Cuda(card) = self.policy.device() else {
+            return Vec::new();
         };
-        let trained = match &self.lora {
-            Some(lora) => Trained::Lora(lora),
-            None => Trained::Full {
-                keeps_reference: arguments.beta > 0.0,
-            },
-        };
-        self.policy.config().training_bytes(&workload, trained) as f64 / f64::from(1 << 20)
+        let (peak, planned) = (card.peak_bytes(), self.memory.card_bytes);
+        vec![
+            Fact::new("card_peak_mib", "peak memory of the card, MiB", mib(peak)),
+            Fact::new("card_planned_mib", "planned of the card, MiB", mib(planned)),
+        ]
     }
+}
+
+/// As MiB.
+pub(super) fn mib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn memory(config: &Config, lora: Option<&LoraOptions>, planned: &Planned) -> Memory {
+    let workload = &planned.workload;
+    let trained = match (planned.keeps_reference, lora) {
+        (None, _) => {
+            return Memory {
+                memory_bytes: config.sampling_bytes(workload),
+                card_bytes: config.card_inference_bytes(workload),
+            };
+        }
+        (Some(_), Some(lora)) => Trained::Lora(lora),
+        (Some(keeps_reference), None) => Trained::Full { keeps_reference },
+    };
+    Memory::training(config, workload, trained)
+}
+
+/// All prompts and their completions, each as long as it may be.
+pub(super) fn whole(work: &WorkArguments) -> Workload {
+    let prompts = (0..work.prompts).map(|_| (work.prompt_tokens, work.group));
+    let (prompt_tokens, rows) = (work.prompts * work.prompt_tokens, work.prompts * work.group);
+    let computed_tokens = prompt_tokens + rows * work.new_tokens.saturating_sub(1);
+    Workload::untrained(prompts, work.new_tokens, computed_tokens)
 }
 
 /// From every id that the model knows, at temperature 1.

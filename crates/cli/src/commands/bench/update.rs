@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use math::Key;
-use model::{MachineRates, Pass};
+use model::{MachineRates, Pass, Workload};
 use policy::{Batch, Policy, Row, Signals};
 use serde_json::json;
 
 use super::failed;
 use super::report::{Fact, Part, Report, lengths};
-use super::subject::{DRAWS, LEARNING_RATE, Subject};
+use super::subject::{DRAWS, LEARNING_RATE, Planned, Subject, whole};
 use super::watch::Watch;
 use crate::arguments::{BenchUpdateArguments, WorkArguments};
 use crate::commands::memory::peak_mib;
@@ -29,8 +29,23 @@ pub(super) fn update(
     screen: &Screen,
 ) -> Result<(), Failure> {
     let work = &arguments.work;
-    let mut subject = Subject::new(work)?;
     let checkpointing = arguments.gradient_checkpointing;
+    let copies = if arguments.separate_prompts {
+        work.group
+    } else {
+        1
+    };
+    let planned = || Planned {
+        workload: Workload {
+            computed_tokens: work.prompts * work.prompt_tokens * (copies - 1)
+                + whole(work).computed_tokens,
+            completions: 0,
+            gradient_checkpointing: checkpointing,
+            ..whole(work)
+        },
+        keeps_reference: Some(false),
+    };
+    let mut subject = Subject::new(work, planned)?;
     subject.policy.set_gradient_checkpointing(checkpointing);
     let batch = batch(&subject, arguments);
     let drawn: Vec<usize> = batch.rows.iter().map(|row| row.tokens_t.len()).collect();
@@ -40,7 +55,7 @@ pub(super) fn update(
         .map(|index| round(&mut subject, &batch, index, count, &mut watch))
         .collect();
     let rounds = rounds?.split_off(1);
-    let peak = peak_mib();
+    let (peak, of_card) = (peak_mib(), subject.card_memory());
     watch.finish();
     let machine = MachineRates::measure(subject.policy.device());
     let tokens = batch.computed_tokens() as f64;
@@ -49,6 +64,7 @@ pub(super) fn update(
         Fact::new("computed_tokens", "tokens computed", tokens),
         Fact::optional("peak_mib", "peak memory, MiB", peak),
     ]);
+    facts.extend(of_card);
     let report = Report {
         work,
         settings: json!({

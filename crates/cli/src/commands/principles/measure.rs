@@ -1,11 +1,13 @@
 //! The measurement of a plan's principles on a model.
 
+use model::Workload;
 use policy::{PolicyError, Sampler, Scorer};
 use principle::{Completion, PROMPTS_MIN, draw, score as score_contrasts, sufficiency};
 use record::PrincipleScore;
 
 use super::metrics;
 use crate::error::InputError;
+use crate::machine::Room;
 use crate::plan::{ScoringPlan, Subject};
 use crate::terminal::{Bars, Phase};
 
@@ -41,6 +43,22 @@ impl ScoringError {
             Self::Policy(error) => InputError::refused(model, &error),
             Self::Input(error) => error,
         }
+    }
+}
+
+/// What the plan takes of a card: one principle's completions are drawn at once.
+pub(super) fn room(plan: &ScoringPlan) -> Room {
+    let most = plan.subjects.iter().map(|subject| {
+        let prompts = subject.asked.iter().flat_map(|asked| &asked.prefixes_k);
+        let count = usize::from(subject.given.is_none());
+        let drawn = prompts.map(|prefix| (prefix.len(), count));
+        let length = plan.sampling.max_completion_length;
+        let workload = Workload::untrained(drawn, length, TOKENS_MAX);
+        plan.opened.config.card_inference_bytes(&workload)
+    });
+    Room {
+        bytes: most.max().unwrap_or(0),
+        lower: "lower --prompts-max, or choose --device cpu",
     }
 }
 

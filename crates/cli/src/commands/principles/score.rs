@@ -8,7 +8,7 @@ use math::Key;
 use policy::TextCodec;
 use record::{PrincipleScore, Scores};
 
-use super::measure::{Measured, measure};
+use super::measure::{Measured, measure, room};
 use super::{metrics, report};
 use crate::arguments::ScorePrinciplesArguments;
 use crate::error::{Failure, InputError};
@@ -32,7 +32,7 @@ pub(super) fn score(arguments: &ScorePrinciplesArguments, screen: &Screen) -> Re
     let principles = matched_principles(arguments)?;
     let given = arguments.completions.as_deref();
     let plan = ScoringPlan::resolve(&arguments.scoring, principles, given)?;
-    let device = machine::device(&arguments.machine)?;
+    let device = machine::device(&arguments.machine, &room(&plan))?;
     let policy = plan.opened.weights(&device, Key::new(0));
     let mut policy = policy.map_err(|error| InputError::refused(model, &error))?;
     policy.set_end_tokens(plan.opened.tokenizer.end_tokens());

@@ -1,6 +1,7 @@
 //! Reference probabilities of given answers from a real model.
 
 use math::Key;
+use model::Workload;
 use policy::{Batch, Row, Scorer, TextCodec};
 
 use super::said;
@@ -8,7 +9,7 @@ use super::show::probability;
 use crate::arguments::{ModelArguments, StationaryArguments};
 use crate::data::Conversation;
 use crate::error::{Failure, InputError};
-use crate::machine;
+use crate::machine::{self, Room};
 use crate::terminal::Screen;
 
 /// The model's probability of each text after the question, `exp Σ_t logprob`, made to sum to 1
@@ -52,7 +53,12 @@ pub(super) fn reference(
         rows,
         temperature: 1.0,
     };
-    let device = machine::device(&arguments.machine)?;
+    let workload = Workload::untrained([], 0, batch.computed_tokens());
+    let room = Room {
+        bytes: opened.config.card_inference_bytes(&workload),
+        lower: "give fewer --answers, or choose --device cpu",
+    };
+    let device = machine::device(&arguments.machine, &room)?;
     let policy = opened.weights(&device, Key::new(0));
     let policy = policy.map_err(|error| InputError::refused(&named.model, &error))?;
     let signals = policy

@@ -12,7 +12,7 @@ use principle::draft::{Candidate, Pair, Passed, Statement, candidates, statement
 use principle::{Constitution, Principle};
 use record::PrincipleScore;
 
-use super::measure::measure;
+use super::measure::{measure, room};
 use super::score::introduce;
 use crate::arguments::{CreatePrinciplesArguments, ScoringArguments};
 use crate::data::Source;
@@ -167,7 +167,7 @@ fn scored(
     }
     let scoring = scoring(arguments, model);
     let plan = ScoringPlan::resolve(&scoring, principles, None)?;
-    let device = machine::device(&arguments.machine)?;
+    let device = machine::device(&arguments.machine, &room(&plan))?;
     let policy = plan.opened.weights(&device, Key::new(0));
     let mut policy = policy.map_err(|error| InputError::refused(model, &error))?;
     policy.set_end_tokens(plan.opened.tokenizer.end_tokens());
