@@ -15,6 +15,9 @@ prompts x group rows. `update` times the steps with which the trainer uses one g
 Drawn lengths follow a geometric law whose mean is 40 % of the maximum: so many ids end a completion
 that a model which draws nearly evenly, as one of random weights does, ends that soon.
 
+`--device cuda` computes on the first card: weights in bfloat16 under autocast, as TRL's examples have
+them, passes of one group at a time with accumulated gradients, no vLLM.
+
 Prints one JSON object with the keys of `enigma bench --json`; times are in seconds.
 """
 import argparse
@@ -30,6 +33,8 @@ SIZES = {  # hidden, layers, heads, kv heads, intermediate, vocabulary, position
     "3m": (192, 6, 6, 2, 512, 512, 4096),
     "25m": (512, 8, 8, 4, 1408, 4096, 4096),
     "135m": (576, 30, 9, 3, 1536, 49152, 8192),
+    "qwen3-0.6b": (1024, 28, 16, 8, 3072, 151936, 40960),
+    "llama-3.2-1b": (2048, 16, 32, 8, 8192, 128256, 131072),
 }
 ENDS = 2.23  # as `enigma bench`: -ln P(a completion is cut) where the mean is 40 % of the maximum
 
@@ -47,6 +52,7 @@ def arguments():
     parser.add_argument("--lora", type=int, default=0, help="rank, 0 trains all weights")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser.parse_args()
 
 
@@ -58,6 +64,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch  # noqa: E402  after the threads are set
 
 torch.set_num_threads(ARGS.threads)
+ON_CARD = ARGS.device == "cuda"
+
+
+def now():
+    """The clock, once the card has done its work."""
+    if ON_CARD:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
 
 FIRST_TOKEN = []
 _multinomial = torch.multinomial
@@ -82,17 +97,20 @@ def end_tokens():
 
 
 def make_model():
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
     hidden, layers, heads, kv, inner, vocabulary, positions = SIZES[ARGS.size]
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(
+    is_qwen = ARGS.size.startswith("qwen3")
+    config, kind = (Qwen3Config, Qwen3ForCausalLM) if is_qwen else (LlamaConfig, LlamaForCausalLM)
+    own = {"head_dim": 128} if is_qwen else {}
+    model = kind(config(
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=kv, intermediate_size=inner, max_position_embeddings=positions,
         tie_word_embeddings=True, eos_token_id=end_tokens(), pad_token_id=vocabulary - 1,
-        bos_token_id=None))
+        bos_token_id=None, **own))
     model.generation_config.eos_token_id = end_tokens()
-    return model
+    return model.to("cuda", torch.bfloat16) if ON_CARD else model
 
 
 def spread(seconds):
@@ -110,7 +128,8 @@ def result(lengths, seconds, **more):
         "steps": ARGS.steps, "threads": ARGS.threads, "mean_new_tokens": statistics.mean(lengths),
         "step_s": spread(seconds),
         "new_tokens_per_s": statistics.median(sum(step) / s for step, s in zip(steps, seconds)),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "device": ARGS.device, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "card_peak_mib": torch.cuda.max_memory_reserved() / 2**20 if ON_CARD else None,
         "launch_to_first_token_s": FIRST_TOKEN[0] if FIRST_TOKEN else None, **more}))
 
 
@@ -118,16 +137,16 @@ def result(lengths, seconds, **more):
 def decode():
     model = make_model().eval()
     vocabulary, end = SIZES[ARGS.size][5], end_tokens()
-    prompts = torch.randint(3, vocabulary, (ARGS.prompts, ARGS.prompt_tokens))
+    prompts = torch.randint(3, vocabulary, (ARGS.prompts, ARGS.prompt_tokens)).to(ARGS.device)
     rows = prompts.repeat_interleave(ARGS.group, 0)
     least = ARGS.new_tokens if ARGS.lengths == "maximum" else None
     seconds, lengths = [], []
     for _ in range(ARGS.steps + 1):
-        start = time.perf_counter()
+        start = now()
         ids = model.generate(
             rows, attention_mask=torch.ones_like(rows), do_sample=True, temperature=1.0, top_k=0,
             top_p=1.0, max_new_tokens=ARGS.new_tokens, min_new_tokens=least)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now() - start)
         for row in ids[:, ARGS.prompt_tokens:].tolist():
             stops = [at for at, token in enumerate(row) if token in end]
             lengths.append(1 + stops[0] if stops else len(row))
@@ -168,12 +187,12 @@ def train():
     lengths, ends, spent = [], [], {"rollout": [], "scoring": []}
 
     def timed(part, call):
-        start = time.perf_counter()
+        start = now()
         try:
             return call()
         finally:
             if spent[part]:
-                spent[part][-1] += time.perf_counter() - start
+                spent[part][-1] += now() - start
 
     class Timed(GRPOTrainer):
         """Says what its parts took."""
@@ -206,7 +225,7 @@ def train():
         """Says when steps end."""
 
         def on_step_end(self, *_, **__):
-            ends.append(time.perf_counter())
+            ends.append(now())
             for part in spent.values():
                 part.append(0.0)
 
@@ -220,13 +239,15 @@ def train():
         peft = LoraConfig(
             r=ARGS.lora, lora_alpha=2 * ARGS.lora, target_modules="all-linear", task_type="CAUSAL_LM")
     config = GRPOConfig(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=sequences,
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=ARGS.group if ON_CARD else sequences,
+        gradient_accumulation_steps=ARGS.prompts if ON_CARD else 1,
         num_generations=ARGS.group, max_completion_length=ARGS.new_tokens, temperature=1.0,
         beta=ARGS.beta, learning_rate=1e-6, max_steps=ARGS.steps + 1, logging_steps=1,
         num_iterations=ARGS.steps + 1 if is_update else 1, save_strategy="no", report_to=[],
-        bf16=False, use_cpu=True, gradient_checkpointing=False, disable_tqdm=True,
+        bf16=ON_CARD, use_cpu=not ON_CARD, gradient_checkpointing=False, disable_tqdm=True,
         generation_kwargs={"min_new_tokens": ARGS.new_tokens} if ARGS.lengths == "maximum" else {},
-        **({"model_init_kwargs": {"dtype": "float32"}} if ARGS.beta else {}))
+        **({"model_init_kwargs": {"dtype": "bfloat16" if ON_CARD else "float32"}} if ARGS.beta else {}))
     trainer = Timed(
         model=model, reward_funcs=reward, args=config, processing_class=tokenizer,
         train_dataset=Dataset.from_dict({"prompt": rows}), callbacks=[Clock()], peft_config=peft)
