@@ -134,7 +134,7 @@ pub(crate) enum InputError {
     /// More than the card's free memory.
     #[error(
         "{planned} MiB of the card are planned for; expected at most {free}, which are free: \
-         {lower}"
+         {lower}, or choose --device cpu"
     )]
     NoRoomOnCard {
         /// MiB of the plan.

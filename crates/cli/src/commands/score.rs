@@ -35,7 +35,7 @@ pub(crate) fn score(arguments: &ScoreArguments, screen: &Screen) -> Result<(), F
     let workload = Workload::untrained([], 0, batch.computed_tokens().min(TOKENS_MAX));
     let room = Room {
         bytes: opened.config.card_inference_bytes(&workload),
-        lower: "choose --device cpu",
+        lower: "end what else holds its memory",
     };
     let device = machine::device(&arguments.machine, &room)?;
     let policy = opened

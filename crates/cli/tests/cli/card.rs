@@ -65,7 +65,7 @@ fn a_card_without_room_for_the_plan_is_refused_in_one_line_before_anything_is_wr
         (&["generate", "--model=nano", "--prompt=a"], "lower --num"),
         (
             &["score", "--model=nano", "--input=rows.jsonl"],
-            "--device cpu",
+            "end what else holds its memory, or choose --device cpu",
         ),
         (&["bench", "decode"], "lower --prompts"),
         (&["bench", "grpo"], "lower --prompts"),

@@ -58,7 +58,7 @@ pub(super) fn room(plan: &ScoringPlan) -> Room {
     });
     Room {
         bytes: most.max().unwrap_or(0),
-        lower: "lower --prompts-max, or choose --device cpu",
+        lower: "lower --prompts-max",
     }
 }
 

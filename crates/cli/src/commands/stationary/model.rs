@@ -56,7 +56,7 @@ pub(super) fn reference(
     let workload = Workload::untrained([], 0, batch.computed_tokens());
     let room = Room {
         bytes: opened.config.card_inference_bytes(&workload),
-        lower: "give fewer --answers, or choose --device cpu",
+        lower: "give fewer --answers",
     };
     let device = machine::device(&arguments.machine, &room)?;
     let policy = opened.weights(&device, Key::new(0));
