@@ -420,6 +420,14 @@ fn what_made_a_reader_fail_once_is_refused_in_one_line() {
     let rendered = open().expect("it parses").render(&[]);
     let refusal = rendered.expect_err("no memory is so large").to_string();
     assert!(!refusal.contains('\n'), "{refusal}");
+    // minijinja's parser calls itself for each of these, and the stack is no longer.
+    let deep = format!("{{%- set {} = 1 %}}", "(".repeat(100_000));
+    folder.put("chat_template.jinja", &deep);
+    let refusal = open().expect_err("no template is so deep").to_string();
+    assert!(
+        refusal.ends_with("100000 parentheses inside each other, expected at most 100"),
+        "{refusal}"
+    );
     // More lines than minijinja counts: refused where overflows are checked, else no matter.
     folder.put("chat_template.jinja", "\n".repeat(1 << 17));
     drop(open());

@@ -19,6 +19,9 @@ use super::date;
 use crate::ModelError;
 
 const NAME: &str = "chat";
+/// Parentheses inside each other, at most: minijinja 3 counts them in expressions, but not on the
+/// left of an assignment, where enough of them overflow the stack.
+const NESTED_MAX: usize = 100;
 
 /// A template that parsed, with the special tokens it may name.
 #[derive(Debug)]
@@ -32,6 +35,12 @@ impl ChatTemplate {
         source: &str,
         special: Vec<(String, String)>,
     ) -> Result<Self, ModelError> {
+        let nested = nested(source);
+        if nested > NESTED_MAX {
+            let reason =
+                format!("{nested} parentheses inside each other, expected at most {NESTED_MAX}");
+            return Err(ModelError::Template { reason });
+        }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
@@ -86,6 +95,30 @@ impl ChatTemplate {
         let rendered = rendered.and_then(|result| result.map_err(|error| words(&error)));
         rendered.map_err(|reason| TextError::Template { reason })
     }
+}
+
+/// The most parentheses that are open at once in a tag, outside its strings.
+fn nested(source: &str) -> usize {
+    let tags = source.split("{%").skip(1);
+    tags.map(|tag| {
+        let (mut open, mut most, mut quote, mut escaped) = (0_usize, 0, None, false);
+        for c in tag.chars() {
+            match (quote, c) {
+                (Some(_), _) if escaped => escaped = false,
+                (Some(_), '\\') => escaped = true,
+                (Some(end), c) if c == end => quote = None,
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '(') => open += 1,
+                (None, ')') => open = open.saturating_sub(1),
+                (None, '%') if open == 0 => break,
+                _ => {}
+            }
+            most = most.max(open);
+        }
+        most
+    })
+    .max()
+    .unwrap_or(0)
 }
 
 /// The tags that mark the assistant's words for training, as blocks that change nothing.
