@@ -120,16 +120,7 @@ pub(crate) fn device_of(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = (place.local_size > 1).then(|| (cores / place.local_size).max(1));
     let threads = machine.threads.map(usize::from).or(share);
-    let ordinal = place.local_rank % Cuda::count().max(1);
-    let screen = Screen::new(machine.plain).of_rank(place.rank);
-    choose(
-        machine,
-        Precision::Bfloat16,
-        threads,
-        ordinal as u16,
-        &screen,
-        Some(room),
-    )
+    choose(machine, Precision::Bfloat16, threads, place, Some(room))
 }
 
 /// As [`device`], with all numbers in float32, for what no plan is made of.
@@ -141,8 +132,7 @@ pub(crate) fn exact_device(machine: &MachineArguments) -> Result<Device, InputEr
         machine,
         Precision::Float32,
         machine.threads.map(usize::from),
-        0,
-        &Screen::new(machine.plain),
+        &Place::alone(),
         None,
     )
 }
@@ -151,16 +141,17 @@ fn choose(
     machine: &MachineArguments,
     precision: Precision,
     threads: Option<usize>,
-    ordinal: u16,
-    screen: &Screen,
+    place: &Place,
     room: Option<&Room>,
 ) -> Result<Device, InputError> {
     let cpu = || Device::cpu(threads);
     if machine.device == DeviceChoice::Cpu {
         return Ok(cpu());
     }
+    let screen = Screen::new(machine.plain).of_rank(place.rank);
+    let ordinal = place.local_rank % Cuda::count().max(1);
     let found = Device::cuda(CudaOptions {
-        ordinal,
+        ordinal: ordinal as u16,
         precision,
         cache: kernel_cache(),
     });
