@@ -25,16 +25,14 @@ impl Ranks {
         Ok(())
     }
 
-    /// Whether no rank is known to be lost. Where this is false, whatever waits for another rank by
-    /// other means is to be given up.
+    /// Whether no rank is known to be lost or to have ended. Where this is false, whatever waits
+    /// for another rank by other means is to be given up.
     pub fn are_whole(&self) -> bool {
-        self.shared
-            .as_ref()
-            .is_none_or(|shared| shared.lost().is_none())
+        self.shared.as_ref().is_none_or(|shared| shared.is_whole())
     }
 
     /// Why other means failed: the rank that was lost, of which word may come two seconds later, or
-    /// else the `reason` of this one.
+    /// that has ended, or else the `reason` of this one.
     pub fn cause(&self, reason: &str) -> RankError {
         let lost = self.shared.as_ref().and_then(|shared| shared.cause());
         lost.unwrap_or_else(|| RankError::Elsewhere {
@@ -57,7 +55,6 @@ mod tests {
                 sleep(Duration::from_millis(50 * ranks.rank() as u64));
                 let came = Instant::now();
                 ranks.line_up(64).expect("all come");
-                assert!(ranks.are_whole());
                 (came, Instant::now())
             });
             let last = times.iter().map(|&(came, _)| came).max();
@@ -91,6 +88,22 @@ mod tests {
         });
         let expected = (Some("rank 2 failed: the card is broken".to_owned()), false);
         assert_eq!(ends, [expected.clone(), expected, (None, false)]);
+    }
+
+    #[test]
+    fn a_rank_that_has_ended_is_not_waited_for_elsewhere() {
+        let ends = each(2, |ranks| {
+            ranks.line_up(8).expect("all are there");
+            if ranks.rank() == 1 {
+                return None;
+            }
+            while ranks.are_whole() {
+                sleep(Duration::from_millis(5));
+            }
+            Some(ranks.cause("a stream broke").to_string())
+        });
+        let expected = "rank 1 has ended, while others go on";
+        assert_eq!(ends[0].as_deref(), Some(expected));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     peers: Vec<usize>,
     pulses: Vec<Mutex<TcpStream>>,
     is_over: AtomicBool,
+    /// The first of the peers that ended in good order.
+    ended: OnceLock<usize>,
 }
 
 impl Shared {
@@ -75,6 +77,7 @@ impl Shared {
             peers: peers.to_vec(),
             pulses: copies(pulses)?.into_iter().map(Mutex::new).collect(),
             is_over: AtomicBool::new(false),
+            ended: OnceLock::new(),
         });
         for (index, stream) in copies(pulses)?.into_iter().enumerate() {
             stream.set_read_timeout(Some(patience.beat))?;
@@ -88,14 +91,16 @@ impl Shared {
 
     /// Why the stream of numbers to `rank` closed.
     pub(crate) fn verdict(&self, rank: usize) -> RankError {
-        self.cause().unwrap_or_else(|| RankError::Lost {
-            rank,
-            reason: "has ended, while others go on".to_owned(),
-        })
+        self.awaited_word().unwrap_or_else(|| gone_ahead(rank))
     }
 
-    /// Who was lost, where something failed that another rank may be the cause of.
+    /// Who was lost, or has ended, where something failed that another rank may be the cause of.
     pub(crate) fn cause(&self) -> Option<RankError> {
+        let ended = || self.ended.get().copied().map(gone_ahead);
+        self.awaited_word().or_else(ended)
+    }
+
+    fn awaited_word(&self) -> Option<RankError> {
         let lost = self.lock();
         let waited = self
             .told
@@ -104,9 +109,9 @@ impl Shared {
         lost.clone()
     }
 
-    /// Who was lost so far.
-    pub(crate) fn lost(&self) -> Option<RankError> {
-        self.lock().clone()
+    /// Whether no peer was lost, and none has ended.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.ended.get().is_none() && self.lock().is_none()
     }
 
     /// Declares a rank lost: tells all others, and wakes who waits for numbers. The first that is
@@ -231,9 +236,20 @@ fn listen(shared: &Shared, index: usize, mut stream: &TcpStream, patience: Patie
         }
         match heard(&mut came) {
             Some(Heard::Lost(rank, reason)) => return shared.declare(rank, &reason),
-            Some(Heard::Ended) => return,
+            Some(Heard::Ended) => {
+                shared.ended.get_or_init(|| peer);
+                return;
+            }
             None => {}
         }
+    }
+}
+
+/// A rank that others still wait for, though it has ended in good order.
+fn gone_ahead(rank: usize) -> RankError {
+    RankError::Lost {
+        rank,
+        reason: "has ended, while others go on".to_owned(),
     }
 }
 

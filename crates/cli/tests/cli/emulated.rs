@@ -169,6 +169,23 @@ fn a_rank_that_is_killed_inside_a_sum_ends_the_others_which_keep_what_was_learnt
 }
 
 #[test]
+fn a_rank_that_is_killed_before_nccl_has_met_ends_the_others_before_a_run_is_written() {
+    let Some(folder) = recipe("emulated-early-death") else {
+        return eprintln!("left out: no g++, which emulated cards take");
+    };
+    let variables = |rank| {
+        let both = [("EMULATED_CARDS", "2"), ("EMULATED_DEATH", "0")];
+        both[..=rank].to_vec()
+    };
+    let outputs = ranks(&folder, 2, variables, &["sft", "tiny.toml", "--out=run"]);
+    let stderr = text(&outputs[0].stderr);
+    assert_eq!(outputs[0].status.code(), Some(1), "{stderr}");
+    let expected = "error: rank 1 ended without a word: killed, or its machine or network is gone";
+    assert_eq!(stderr.lines().last(), Some(expected));
+    assert_eq!(entries(&folder), ["rows.jsonl", "tiny.toml"]);
+}
+
+#[test]
 fn an_nccl_that_is_missing_is_said_and_one_that_fails_ends_all_before_a_run_is_written() {
     let Some(folder) = recipe("emulated-absence") else {
         return eprintln!("left out: no g++, which emulated cards take");

@@ -36,7 +36,7 @@ type Handle = *mut c_void;
 #[derive(Clone, Copy)]
 struct Id([u8; ID_BYTES]);
 
-/// `ncclConfig_t` as of NCCL 2.18; later versions take it by its size and version.
+/// `ncclConfig_t` as of NCCL 2.18; later ones take it by its size and version (`parseCommConfig`).
 #[repr(C)]
 struct Config {
     size: usize,
@@ -324,7 +324,8 @@ impl Communicator {
     /// Ends whatever still waits for another process, on the host and on the card.
     fn give_up(&mut self) {
         if let Some(handle) = self.handle.take() {
-            self.card.bound_stream();
+            // An error here was that of an earlier call, which has panicked.
+            let _ = self.card.context().bind_to_thread();
             // SAFETY: the handle is a communicator's, and nobody has it any more.
             let _ = unsafe { (self.library.abort)(handle) };
         }

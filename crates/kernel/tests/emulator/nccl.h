@@ -6,7 +6,7 @@
 //
 // EMULATED_SUMS names a file to which each rank appends a line for every group: floats, rank.
 // EMULATED_NCCL_FAILURE=1 lets every communicator fail as it is made; EMULATED_DEATH=3 kills the
-// process inside its third sum.
+// process inside its third sum, 0 before it has met the others.
 
 #pragma once
 
@@ -108,7 +108,16 @@ static bool meet(ncclComm* own, int door) {
     return true;
 }
 
+// The sum in which the process dies, from 1; 0 is before them.
+static int death() {
+    const char* sum = getenv("EMULATED_DEATH");
+    return sum ? atoi(sum) : -1;
+}
+
 static ncclResult_t begin(ncclComm* own) {
+    if (death() == 0) {
+        raise(SIGKILL);
+    }
     if (getenv("EMULATED_NCCL_FAILURE")) {
         return ncclSystemError;
     }
@@ -137,9 +146,8 @@ static ncclResult_t begin(ncclComm* own) {
 
 static void add_up(ncclComm* own) {
     static int made = 0;
-    const char* death = getenv("EMULATED_DEATH");
     Board& board = *own->board;
-    if (death && ++made == atoi(death)) {
+    if (++made == death()) {
         meet(own, 0);
         raise(SIGKILL);
     }
