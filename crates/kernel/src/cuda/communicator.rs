@@ -12,9 +12,11 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use cudarc::driver::DriverError;
 use cudarc::driver::sys::{CUresult, CUstream, cuStreamQuery};
 
-use super::{Cuda, CudaError, words};
+use super::fault::done;
+use super::{Cuda, CudaError};
 use crate::matrix::Matrix;
 
 /// Bytes of a communicator's id.
@@ -288,10 +290,7 @@ impl Communicator {
         match unsafe { cuStreamQuery(self.card.bound_stream()) } {
             CUresult::CUDA_SUCCESS => Ok(true),
             CUresult::CUDA_ERROR_NOT_READY => Ok(false),
-            other => Err(CudaError::Call {
-                call: "a sum over cards",
-                reason: words(cudarc::driver::DriverError(other)),
-            }),
+            other => done("cuStreamQuery", Err(DriverError(other))),
         }
     }
 
