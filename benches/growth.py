@@ -29,8 +29,10 @@ SWEEPS = [
     ("new tokens", "--new-tokens", [64, 128, 256, 512, 1024], {"--prompts": 2}),
     ("parameters", "--shape", ["3m", "25m", "135m"], {"--prompts": 2, "--new-tokens": 32}),
 ]
-USUAL = {"--shape": "3m", "--prompts": 4, "--group": 8, "--prompt-tokens": 96, "--new-tokens": 128}
-TRIAL = {"--shape": "3m", "--prompts": 2, "--group": 2, "--prompt-tokens": 8, "--new-tokens": 16}
+USUAL = {"--shape": "3m", "--prompts": 4, "--group": 8, "--prompt-tokens": 96, "--new-tokens": 128,
+         "--micro-batch-tokens": 1 << 30}
+TRIAL = {"--shape": "3m", "--prompts": 2, "--group": 2, "--prompt-tokens": 8, "--new-tokens": 16,
+         "--micro-batch-tokens": 1 << 30}
 QUICK = {"--group": [2, 4], "--prompt-tokens": [8, 16], "--new-tokens": [8, 16], "--shape": ["3m"]}
 
 
