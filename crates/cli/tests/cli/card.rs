@@ -33,7 +33,7 @@ fn a_card_that_is_not_there_is_refused_in_one_line() {
 /// C++ for it.
 fn on_emulated_card(folder: &Path, variable: (&str, &str), arguments: &[&str]) -> Option<Output> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/gpu/emulate");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated");
     if Command::new("g++").arg("--version").output().is_err() {
         return None;
     }
