@@ -4,7 +4,7 @@ use policy::{Batch, Row, Scorer, TabularPolicy};
 use record::StepRecord;
 use trainer::Settings;
 
-use crate::task::{all_terms, principled, reasoner, run, task};
+use crate::task::{all_terms, principled, reasoner, run, separate_terms, task};
 
 /// Name and bits of every metric that is not a time.
 pub(crate) fn bits(records: &[StepRecord]) -> Vec<(&str, u64)> {
@@ -100,11 +100,7 @@ fn a_run_in_slices_is_the_run_in_whole_batches() {
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f64::max)
     };
-    let mut separate = all_terms();
-    separate.objective.sami_weight = 0.0;
-    separate.objective.transport_weight = 0.0;
-    separate.objective.beta = 0.1;
-    for settings in [all_terms(), separate] {
+    for settings in [all_terms(), separate_terms()] {
         let (before, (whole, records)) = (logprobs(&reasoner()), trained(&settings, usize::MAX));
         assert!(
             apart(&before, &whole) > 0.1,

@@ -12,7 +12,7 @@ use trainer::{
 };
 
 use crate::laws::logprobs;
-use crate::task::{REASONING, all_terms, format_grader, principled, reasoner};
+use crate::task::{REASONING, all_terms, format_grader, principled, reasoner, separate_terms};
 
 /// What each of so many ranks, met over the loopback interface, makes of `work`.
 fn each<T: Send>(size: usize, work: impl Fn(&Ranks) -> T + Sync) -> Vec<T> {
@@ -50,12 +50,12 @@ struct Made {
     pending: Position,
 }
 
-fn settings(micro_batch_tokens: usize) -> Settings {
+fn settings(micro_batch_tokens: usize, terms: Settings) -> Settings {
     Settings {
         num_iterations: 2,
         learning_rate: 0.2,
         micro_batch_tokens,
-        ..all_terms()
+        ..terms
     }
 }
 
@@ -107,8 +107,9 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn any_number_of_ranks_makes_the_run_of_one_and_all_hold_the_same_bits() {
-    for micro_batch_tokens in [usize::MAX, 40] {
-        let settings = settings(micro_batch_tokens);
+    let (all, separate) = (all_terms(), separate_terms());
+    for (micro_batch_tokens, terms) in [(usize::MAX, all.clone()), (40, all), (40, separate)] {
+        let settings = settings(micro_batch_tokens, terms);
         let run = |ranks: &Ranks| made(ranks, &mut reasoner(), Position::default(), &settings);
         let one = run(&Ranks::alone());
         let moved = largest_difference(&one.logprobs, &logprobs(&reasoner()));
@@ -130,7 +131,7 @@ fn any_number_of_ranks_makes_the_run_of_one_and_all_hold_the_same_bits() {
 
 #[test]
 fn a_question_gives_the_same_completions_whichever_rank_rolls_it_out() {
-    let settings = settings(usize::MAX);
+    let settings = settings(usize::MAX, all_terms());
     let run = |ranks: &Ranks| made(ranks, &mut reasoner(), Position::default(), &settings).pending;
     let one = run(&Ranks::alone());
     assert!(
@@ -146,10 +147,10 @@ fn a_question_gives_the_same_completions_whichever_rank_rolls_it_out() {
 #[test]
 fn a_run_goes_on_with_another_number_of_ranks_even_inside_a_rollout() {
     let (whole, first) = (
-        settings(40),
+        settings(40, all_terms()),
         Settings {
             steps: 1,
-            ..settings(40)
+            ..settings(40, all_terms())
         },
     );
     let unbroken = made(
@@ -201,7 +202,7 @@ impl Keeper<TabularPolicy> for Agreed<'_> {
 fn policies_that_have_come_apart_are_not_kept_and_the_rank_is_named() {
     let settings = Settings {
         save_steps: 2,
-        ..settings(usize::MAX)
+        ..settings(usize::MAX, all_terms())
     };
     let ends = each(3, |ranks| {
         let (mut policy, task) = (reasoner(), principled(8));
@@ -260,7 +261,7 @@ fn an_evaluation_by_several_ranks_is_that_of_one() {
         &Ranks::alone(),
         &mut policy,
         Position::default(),
-        &self::settings(40),
+        &self::settings(40, all_terms()),
     );
     let evaluated = |ranks: &Ranks| {
         let (task, graders) = (principled(8), &mut format_grader());

@@ -198,6 +198,20 @@ pub(crate) fn all_terms() -> Settings {
     }
 }
 
+/// [`all_terms`] that look at each completion alone.
+pub(crate) fn separate_terms() -> Settings {
+    let all = all_terms();
+    Settings {
+        objective: objective::Settings {
+            beta: 0.1,
+            sami_weight: 0.0,
+            transport_weight: 0.0,
+            ..all.objective
+        },
+        ..all
+    }
+}
+
 /// The rewards of [`principled`]: of the format, as in the default recipe.
 pub(crate) fn format_grader() -> Vec<WeightedGrader> {
     vec![WeightedGrader {
