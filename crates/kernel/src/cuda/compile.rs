@@ -128,7 +128,7 @@ unsafe fn image(handle: sys::nvrtcProgram) -> Result<Vec<u8>, result::NvrtcError
 unsafe fn log(handle: sys::nvrtcProgram) -> String {
     // SAFETY: as the caller promises.
     let text = unsafe { result::get_program_log(handle) }.unwrap_or_default();
-    let bytes: Vec<u8> = text.iter().map(|&c| c.cast_unsigned()).collect();
+    let bytes: Vec<u8> = text.iter().flat_map(|c| c.to_ne_bytes()).collect();
     let text = CStr::from_bytes_until_nul(&bytes).map(CStr::to_string_lossy);
     text.map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
