@@ -54,11 +54,24 @@ impl Batch {
     ///
     /// Every row is in exactly one slice; rows keep their order within a prefix.
     pub fn slices(&self, tokens_max: usize) -> Vec<Slice> {
+        self.cut(tokens_max, true)
+    }
+
+    /// As [`Self::slices`]; unless prefixes stay whole where they fit, as few as can be.
+    fn cut(&self, tokens_max: usize, whole_prefixes: bool) -> Vec<Slice> {
         let mut slices: Vec<Slice> = Vec::new();
         let mut computed = 0;
         let rows_p = self.rows_by_prefix();
         for (prefix, tokens) in self.prefixes.iter().enumerate() {
             let mut opened = false;
+            let rows = rows_p[prefix]
+                .iter()
+                .map(|&row| self.rows[row].tokens_t.len() - 1);
+            let whole = tokens.len() + rows.sum::<usize>();
+            if whole_prefixes && whole <= tokens_max && computed + whole > tokens_max {
+                // The slice at work takes no more.
+                computed = tokens_max;
+            }
             for &row in &rows_p[prefix] {
                 let length = self.rows[row].tokens_t.len() - 1;
                 let added = length + if opened { 0 } else { tokens.len() };
@@ -105,13 +118,13 @@ impl Batch {
         let (mut too_small, mut size) = (0, self.computed_tokens());
         while size - too_small > 1 {
             let middle = usize::midpoint(too_small, size);
-            if self.slices(middle).len() <= count {
+            if self.cut(middle, false).len() <= count {
                 size = middle;
             } else {
                 too_small = middle;
             }
         }
-        let mut shares = self.slices(size);
+        let mut shares = self.cut(size, false);
         shares.resize_with(count, || Slice {
             batch: self.without_rows(),
             rows: Vec::new(),
@@ -231,6 +244,9 @@ mod tests {
             }
         }
         assert_eq!(whole.slices(whole.computed_tokens()).len(), 1);
+        // 15, 17 and 7 tokens: only the last two fit a slice together.
+        let rows: Vec<Vec<usize>> = whole.slices(24).into_iter().map(|s| s.rows).collect();
+        assert_eq!(rows, [vec![1, 4], vec![0, 2, 5, 3]]);
     }
 
     #[test]
