@@ -132,7 +132,7 @@ def svg(sweeps):
         def place(x, y):
             across = (math.log(x) - left) / (right - left or 1)
             up = (math.log(y) - low) / (high - low or 1)
-            return (index * width + pad + across * (width - pad - 14),
+            return (index * width + pad + across * (width - pad - 28),
                     height - pad - up * (height - 2 * pad))
 
         label = "GFLOP a step, 3M to 135M" if name == "parameters" else name
@@ -148,7 +148,7 @@ def svg(sweeps):
             path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in zip(sizes, values))
             dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>')
-            parts.append(f'<text x="{index * width + pad + row * 82}" y="18" fill="{colour}">'
+            parts.append(f'<text x="{index * width + pad + (0, 66, 168)[row]}" y="18" fill="{colour}">'
                          f'{"- - " if dashes else ""}{curve}</text>')
     return "\n".join(parts + ["</svg>"]) + "\n"
 
@@ -156,7 +156,9 @@ def svg(sweeps):
 def main():
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    kept, sweeps, text = [], [], []
+    kept, sweeps = [], []
+    text = ["# How a step grows", "", "Written by `benches/growth.py`, whose header says what the laws "
+            "are; [a figure](growth.svg).", ""]
     for name, option, values, fixed in SWEEPS:
         points = []
         for setting in QUICK[option] if args.quick else values:
@@ -167,7 +169,7 @@ def main():
             points.append(point(name, setting, found))
         sweeps.append((name, points))
         stays = ", ".join(f"`{key} {options[key]}`" for key in options if key != option)
-        text += [f"### {name.capitalize()}", "", f"With {stays}.", "", *table(name, points), "",
+        text += [f"## {name.capitalize()}", "", f"With {stays}.", "", *table(name, points), "",
                  verdict(name, points), ""]
         (args.out / "growth.md").write_text("\n".join(text))
         (args.out / "growth.json").write_text(json.dumps(kept, indent=1))

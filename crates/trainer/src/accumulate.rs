@@ -176,13 +176,13 @@ mod tests {
     fn separate(signals: &Signals) -> Signals {
         let mut gradient = signals.clone();
         for (row, logprobs_t) in gradient.logprobs_nt.iter_mut().enumerate() {
-            logprobs_t.iter_mut().for_each(|s| *s *= 0.1 * row as f64);
+            for s in logprobs_t {
+                *s *= 0.1 * row as f64;
+            }
         }
-        gradient
-            .points_nd
-            .iter_mut()
-            .flatten()
-            .for_each(|s| *s *= 0.3);
+        for s in gradient.points_nd.iter_mut().flatten() {
+            *s *= 0.3;
+        }
         gradient
     }
 
