@@ -34,7 +34,7 @@ pub(crate) struct BenchGrpoArguments {
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) beta: f64,
     /// Cut batches of more tokens into slices, each of which is run once
-    #[arg(long, value_name = "N", default_value_t = 1536)]
+    #[arg(long, value_name = "N", default_value_t = 8192)]
     pub(crate) micro_batch_tokens: usize,
     /// Weights and inputs of the products that draw completions
     #[arg(long, value_enum, default_value_t)]
