@@ -141,7 +141,7 @@ fn each(outer: usize, inner: usize, mut visit: impl FnMut(usize, usize, usize)) 
 /// Entries that are worth a thread: about a millisecond.
 const DRAWN_MIN: usize = 1 << 15;
 
-/// Normal numbers of mean 0, entries `2i` and `2i + 1` at the counter `i`, drawn by so many threads.
+/// Normal numbers of mean 0, entries `2i` and `2i + 1` at counter `i`, drawn by so many threads.
 fn normals(key: Key, deviation: f64, count: usize, threads: usize) -> Vec<f32> {
     let mut values = vec![0.0; count];
     let part = count.div_ceil(threads).max(DRAWN_MIN).next_multiple_of(2);

@@ -132,8 +132,10 @@ pub(crate) const FAULTS: [Fault; 18] = [
     Fault {
         name: "slices of a batch without the last",
         file: "crates/trainer/src/accumulate.rs",
-        right: "policy.backward(&slice.select(&gradient));",
-        wrong: "if done + 1 < slices.len() || passes == 1 {\n            \
+        right: "policy.forward(&slice.batch)?;\n        }\n        \
+                policy.backward(&slice.select(&gradient));",
+        wrong: "policy.forward(&slice.batch)?;\n        }\n        \
+                if done + 1 < slices.len() || passes == 1 {\n            \
                 policy.backward(&slice.select(&gradient));\n        }",
         check: "micro-batch/gradient",
     },
