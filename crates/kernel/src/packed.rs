@@ -170,7 +170,9 @@ impl Part {
                 y_row,
                 add: self.add,
                 source: Source::Memory,
-                ahead: (self.ahead).wrapping_add(tile * self.depth / tiles * self.ahead_row),
+                ahead: self
+                    .ahead
+                    .wrapping_add(tile * self.depth / tiles * self.ahead_row),
                 ahead_row: self.ahead_row,
                 ahead_every: tiles,
             };

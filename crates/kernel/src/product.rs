@@ -1,7 +1,7 @@
 //! Matrix products over strided views, and outputs that threads share without overlap.
 
 use std::marker::PhantomData;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use gemm::Parallelism;
 
@@ -256,10 +256,10 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
 /// The product blocks outputs of at most 64 x 64 differently; parts stay above that, so that the
 /// bits do not depend on the number of parts.
 const EXTENT_MIN: usize = 96;
-/// Rows of outputs, at most, of a decoding step.
-const FEW_ROWS: usize = 128;
-/// Rows of outputs from which a step's operands are copied.
-const PACKED_ROWS_MIN: usize = 16;
+/// Rows of outputs, at most, for which [`multiply`]'s copies of large blocks do not pay.
+const FEW_ROWS: usize = 32;
+/// Rows of outputs for which copying the operands of a decoding step does.
+const PACKED_ROWS: RangeInclusive<usize> = 16..=128;
 /// Entries of a right operand from which it is taken to come from memory: a decoder with weights
 /// this large does not fit a core's cache.
 const STREAMED_MIN: usize = 1 << 18;
@@ -281,8 +281,10 @@ pub(crate) fn multiply_shared(
         .count()
         .min(rows * columns * inner / WORK_MIN)
         .max(1);
-    let is_few = rows <= FEW_ROWS && b.column_stride == 1;
-    let is_packed = rows >= PACKED_ROWS_MIN && columns.min(inner) >= PANEL && a.column_stride == 1;
+    let fills_panel = columns.min(inner) >= PANEL;
+    let by_rows = b.column_stride == 1;
+    let is_packed = PACKED_ROWS.contains(&rows) && fills_panel && by_rows && a.column_stride == 1;
+    let is_small = rows <= FEW_ROWS && by_rows;
     let source = if inner * columns < STREAMED_MIN {
         Source::Cache
     } else {
@@ -291,9 +293,9 @@ pub(crate) fn multiply_shared(
     let run = |rows: Range<usize>, columns: Range<usize>, mut target: Target| {
         before(&mut target, columns.clone());
         let (a, b) = (a.block(rows, 0..inner), b.block(0..inner, columns));
-        if is_few && is_packed {
+        if is_packed {
             packed::multiply(a, b, &mut target, mode);
-        } else if is_few {
+        } else if is_small {
             multiply_small(a, b, &mut target, mode, source);
         } else {
             multiply(a, b, &mut target, mode);

@@ -323,7 +323,7 @@ impl Communicator {
     /// Ends whatever still waits for another process, on the host and on the card.
     fn give_up(&mut self) {
         if let Some(handle) = self.handle.take() {
-            // An error here was that of an earlier call, which has panicked.
+            // An error here was that of an earlier call, which has said so.
             let _ = self.card.context().bind_to_thread();
             // SAFETY: the handle is a communicator's, and nobody has it any more.
             let _ = unsafe { (self.library.abort)(handle) };
