@@ -390,13 +390,14 @@ impl Bench {
         let spans: Vec<_> = (0..sequences).map(span).collect();
         let at: Vec<u32> = (0..sequences).map(|i| (i * length) as u32).collect();
         let mut out = self.ones(sequences, heads.query_columns());
+        let mut sums = self.ones(sequences, heads.query);
         self.time("append", layers, 0, || {
             attention::append(&heads, &qkv, &mut cache, &at);
         });
         let rule = Rule::plain(&heads);
         let operations = 4 * sequences * length * heads.query_columns();
         self.time("cached", layers, operations, || {
-            attention::cached(&heads, &rule, &qkv, &cache, &spans, &mut out);
+            attention::cached(&heads, &rule, &qkv, &cache, &spans, &mut out, &mut sums);
         });
         let shared: Vec<_> = spans
             .iter()
@@ -406,7 +407,7 @@ impl Bench {
             })
             .collect();
         self.time("cached, shared prefix", 0, 2 * operations, || {
-            attention::cached(&heads, &rule, &qkv, &cache, &shared, &mut out);
+            attention::cached(&heads, &rule, &qkv, &cache, &shared, &mut out, &mut sums);
         });
     }
 

@@ -61,7 +61,8 @@ pub fn append(heads: &Heads, qkv_rc: &Matrix, cache: &mut Matrix, at: &[u32]) {
 }
 
 /// `out[r] = softmax(score(q, k)) v` over the cache rows of `spans[r]`, of which a window leaves
-/// the last; rows with the same shared span cost least when they are neighbours.
+/// the last, and for each query head the logarithm of the sum of the scores' exponentials; rows
+/// with the same shared span cost least when they are neighbours.
 pub fn cached(
     heads: &Heads,
     rule: &Rule,
@@ -69,10 +70,12 @@ pub fn cached(
     cache: &Matrix,
     spans: &[RowSpans],
     out_rq: &mut Matrix,
+    log_sum_exp_rh: &mut Matrix,
 ) {
     qkv_rc.expect_shape("qkv", spans.len(), heads.columns());
     cache.expect_shape("cache", cache.rows(), 2 * heads.key_value * heads.size);
     out_rq.expect_shape("out", spans.len(), heads.query_columns());
+    log_sum_exp_rh.expect_shape("log_sum_exp", spans.len(), heads.query);
     let blind = spans
         .iter()
         .find(|spans| spans.shared.is_empty() && spans.own.is_empty());
@@ -93,14 +96,20 @@ pub fn cached(
     let cpu = match qkv_rc.device() {
         Device::Cpu(cpu) => cpu,
         Device::Cuda(card) => {
-            return cuda::attention::cached(card, heads, rule, qkv_rc, cache, spans, out_rq);
+            let out = [out_rq, log_sum_exp_rh];
+            return cuda::attention::cached(card, heads, rule, qkv_rc, cache, spans, out);
         }
     };
     let groups = groups(spans);
-    let columns = heads.query_ranges();
+    let (columns, queries) = (heads.query_ranges(), heads.queries());
+    let sums: Vec<_> = (0..heads.key_value)
+        .map(|head| head * queries..(head + 1) * queries)
+        .collect();
     let targets = out_rq.target().divide_rows(&groups);
-    let parts = groups.iter().zip(targets).flat_map(|(rows, out)| {
-        let heads = out.divide_columns(&columns).enumerate();
+    let targets = targets.zip(log_sum_exp_rh.target().divide_rows(&groups));
+    let parts = groups.iter().zip(targets).flat_map(|(rows, (out, sum))| {
+        let heads = out.divide_columns(&columns).zip(sum.divide_columns(&sums));
+        let heads = heads.enumerate();
         heads.map(move |(head, out)| (rows.clone(), head, out))
     });
     cpu.threads().for_each(parts, |(rows, head, out)| {
@@ -131,7 +140,7 @@ fn cached_part(
     query: View,
     cache: View,
     spans: &[RowSpans],
-    mut out: Target,
+    (mut out, mut log_sums): (Target, Target),
 ) {
     let (queries, size) = (heads.queries(), heads.size);
     let query = pack(query, rule.scale);
@@ -158,6 +167,7 @@ fn cached_part(
             let (key, value) = seen(keys);
             softmax.attend_few(heads.clone(), query, key, value);
         }
-        softmax.write_values(heads, out.row(row));
+        softmax.write_values(heads.clone(), out.row(row));
+        softmax.write_log_sums(heads, log_sums.row(row));
     }
 }

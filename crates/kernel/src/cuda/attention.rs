@@ -302,7 +302,7 @@ pub(crate) fn cached(
     qkv_rc: &Matrix,
     cache: &Matrix,
     spans: &[RowSpans],
-    out_rq: &mut Matrix,
+    [out_rq, log_sum_exp_rh]: [&mut Matrix; 2],
 ) {
     let (program, columns) = program(heads);
     let (rows, queries) = (spans.len(), heads.query / heads.key_value);
@@ -323,6 +323,7 @@ pub(crate) fn cached(
     }
     let launch = reads("attention_cached").read(&cuda.table(&seen.spans));
     let launch = launch.read(&states).write(out_rq.card_mut().values_mut());
+    let launch = launch.write(log_sum_exp_rh.card_mut().values_mut());
     let turns = queries.div_ceil(CACHED_QUERIES);
     let shared = CACHED_WARPS * CACHED_QUERIES * (columns + 2) * size_of::<f32>();
     let grid = [rows, heads.key_value, turns];

@@ -349,11 +349,20 @@ impl<'a> Decoding<'a> {
             let Activations {
                 qkv_nc,
                 attended_nq,
+                log_sum_exp_nh,
                 ..
             } = saved;
-            attention::append(&heads, qkv_nc, &mut caches[layer], &at);
-            let rule = &layers[layer].rule;
-            attention::cached(&heads, rule, qkv_nc, &caches[layer], &spans, attended_nq);
+            let (cache, rule) = (&mut caches[layer], &layers[layer].rule);
+            attention::append(&heads, qkv_nc, cache, &at);
+            attention::cached(
+                &heads,
+                rule,
+                qkv_nc,
+                cache,
+                &spans,
+                attended_nq,
+                log_sum_exp_nh,
+            );
         };
         model.decoder.forward(
             weights(model, self.rounded),

@@ -105,8 +105,8 @@ attention_cached_shared(const float* qkv, const float* cache, const u32* parts, 
 // many parts of shared keys left states. Each warp sees every 8th key.
 extern "C" __global__ void __launch_bounds__(256)
 attention_cached(const float* qkv, const float* cache, const u32* spans, const float* states,
-                 float* out, size_t query_heads, size_t key_heads, size_t size, float scale,
-                 float cap) {
+                 float* out, float* log_sum_exp, size_t query_heads, size_t key_heads, size_t size,
+                 float scale, float cap) {
     DYNAMIC_SHARED(shared);
     float* greatests = shared;
     float* totals = greatests + CACHED_WARPS * CACHED_QUERIES;
@@ -192,6 +192,9 @@ attention_cached(const float* qkv, const float* cache, const u32* spans, const f
         }
         if (column < size) {
             out[blockIdx.x * query_heads * size + (first + i) * size + column] = sum / total;
+        }
+        if (column == 0) {
+            log_sum_exp[blockIdx.x * query_heads + first + i] = most + logf(total);
         }
     }
 }
