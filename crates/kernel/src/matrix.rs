@@ -140,6 +140,23 @@ impl Matrix {
         }
     }
 
+    /// Appends rows of zeros up to this number of rows; those there are stay.
+    pub fn grow_rows(&mut self, rows: usize) {
+        let old = self.rows;
+        assert!(rows >= old, "{rows} rows of {old}");
+        match &mut self.values {
+            Values::Host(values) => {
+                values.resize(rows * self.columns, 0.0);
+                self.rows = rows;
+            }
+            Values::Card(_) => {
+                let mut grown = self.device.zeros(rows, self.columns);
+                grown.copy_rows(0, self, 0..old);
+                *self = grown;
+            }
+        }
+    }
+
     #[track_caller]
     pub(crate) fn values(&self) -> &[f32] {
         match &self.values {

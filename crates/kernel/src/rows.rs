@@ -1,4 +1,4 @@
-//! Rows picked out of a matrix, and their gradient put back.
+//! Rows picked out of a matrix, put into one, and their gradient put back.
 
 use crate::cuda;
 use crate::device::Device;
@@ -9,11 +9,34 @@ pub fn gather(x_nd: &Matrix, indices: &[u32], out_md: &mut Matrix) {
     let width = x_nd.columns();
     out_md.expect_shape("out", indices.len(), width);
     expect_rows(indices, x_nd.rows());
-    if let Device::Cuda(card) = x_nd.device() {
-        return cuda::rows::gather(card, x_nd, indices, out_md);
-    }
-    for (out, &index) in out_md.values_mut().chunks_mut(width).zip(indices) {
-        out.copy_from_slice(&x_nd.values()[index as usize * width..][..width]);
+    let cpu = match x_nd.device() {
+        Device::Cpu(cpu) => cpu,
+        Device::Cuda(card) => return cuda::rows::gather(card, x_nd, indices, out_md),
+    };
+    let part = cpu.threads().part_rows(indices.len(), width);
+    let out = out_md.values_mut().chunks_mut(part * width);
+    let parts = out.zip(indices.chunks(part));
+    cpu.threads().for_each(parts, |(out, indices)| {
+        for (out, &index) in out.chunks_mut(width).zip(indices) {
+            out.copy_from_slice(&x_nd.values()[index as usize * width..][..width]);
+        }
+    });
+}
+
+/// `to[at, :] = from[row, :]` for each pair `(row, at)`, in each pair of matrices of the device.
+pub fn put<'a>(
+    device: &Device,
+    pairs: &[(usize, usize)],
+    matrices: impl Iterator<Item = (&'a mut Matrix, &'a Matrix)>,
+) {
+    let copy = |(to, from): (&mut Matrix, &Matrix)| {
+        for &(row, at) in pairs {
+            to.copy_rows(at, from, row..row + 1);
+        }
+    };
+    match device {
+        Device::Cpu(cpu) => cpu.threads().for_each(matrices, copy),
+        Device::Cuda(_) => matrices.for_each(copy),
     }
 }
 

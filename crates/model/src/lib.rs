@@ -14,6 +14,7 @@ pub mod weights;
 mod adapter_folder;
 mod decoder;
 mod generation;
+mod learning;
 mod lora;
 mod machine;
 mod memory;

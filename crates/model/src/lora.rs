@@ -224,12 +224,17 @@ impl Transformer {
 }
 
 impl Lora {
+    /// Whether training drops entries.
+    pub(crate) fn drops(&self) -> bool {
+        self.options.lora_dropout > 0.0
+    }
+
     /// The masks of a pass over these tokens after so many updates; nothing without dropout.
     ///
     /// A token's mask is a function of the update, the module and the tokens up to it: a batch that
     /// is run again, whole or in slices, meets the same ones.
     pub(crate) fn dropout(&self, packing: &Packing, updates: u64) -> Option<Dropout> {
-        if self.options.lora_dropout == 0.0 {
+        if !self.drops() {
             return None;
         }
         let names = packing.names(self.key.child(DROPOUT).child(updates));

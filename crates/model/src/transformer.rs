@@ -1,14 +1,12 @@
 //! A decoder-only transformer as a policy.
 
-use kernel::{Communicator, Device, Matrix, head, pool, rows};
-use policy::{Batch, Policy, PolicyError, Scorer, Signals, UpdateReport};
-use ranks::{RankError, Ranks};
+use kernel::{Communicator, Device, Matrix};
+use policy::{Batch, PolicyError};
 
-use crate::decoder::{
-    Activations, Decoder, Gradients, Packing, Parameters, Scratch, Selection, Trace,
-};
+use crate::decoder::{Activations, Decoder, Packing, Parameters, Scratch, Selection, Trace};
+use crate::learning::Training;
 use crate::lora::Lora;
-use crate::optimizer::{Optimizer, OptimizerOptions};
+use crate::optimizer::OptimizerOptions;
 use crate::{Config, Dtype};
 
 /// A transformer with its weights, and what training it needs.
@@ -19,12 +17,12 @@ pub struct Transformer {
     pub(crate) config: Config,
     pub(crate) decoder: Decoder,
     pub(crate) parameters: Parameters,
-    reference: Option<Reference>,
+    pub(crate) reference: Option<Reference>,
     pub(crate) lora: Option<Lora>,
     /// In which type completions are drawn.
     pub(crate) sampling_dtype: Dtype,
-    gradient_checkpointing: bool,
-    optimizer_options: OptimizerOptions,
+    pub(crate) gradient_checkpointing: bool,
+    pub(crate) optimizer_options: OptimizerOptions,
     pub(crate) training: Option<Training>,
     /// To the cards of other ranks, where gradients are added up from card to card.
     pub(crate) communicator: Option<Communicator>,
@@ -32,38 +30,12 @@ pub struct Transformer {
 
 /// Where the reference policy's weights are.
 #[derive(Debug)]
-enum Reference {
+pub(crate) enum Reference {
     /// A copy of all.
     Weights(Box<Parameters>),
     /// Beside the adapters: the frozen weights, and a copy of the adapters that training began
     /// with, which is empty where they did nothing yet.
     Adapters,
-}
-
-/// Everything that only training needs.
-#[derive(Debug)]
-pub(crate) struct Training {
-    optimizer: Optimizer,
-    pub(crate) gradient: Parameters,
-    trace: Trace,
-    scratch: Scratch,
-    gradients: Gradients,
-    pending: Option<Pending>,
-}
-
-/// A forward pass whose backward pass is still to come.
-#[derive(Debug)]
-struct Pending {
-    packing: Packing,
-    head: HeadPass,
-}
-
-/// The head's part of a forward pass.
-#[derive(Debug)]
-struct HeadPass {
-    hidden_md: Matrix,
-    settings: head::Settings,
-    log_sum_exp_m: Vec<f32>,
 }
 
 impl Transformer {
@@ -192,19 +164,6 @@ impl Transformer {
         Ok(logits.to_vec())
     }
 
-    /// The optimiser, once training has begun.
-    pub(crate) fn optimizer(&self) -> Option<&Optimizer> {
-        self.training.as_ref().map(|training| &training.optimizer)
-    }
-
-    /// Goes on with the present parameters from these moments, with the options that were chosen.
-    pub(crate) fn restore(&mut self, [first, second]: [Parameters; 2], step: u64) {
-        self.training = Some(Training {
-            optimizer: Optimizer::kept(self.optimizer_options, first, second, step),
-            ..Training::new(self)
-        });
-    }
-
     /// A forward pass of which nothing is kept for a backward pass.
     pub(crate) fn run(
         &self,
@@ -220,27 +179,7 @@ impl Transformer {
         trace
     }
 
-    fn score(
-        &self,
-        parameters: &Parameters,
-        selection: Selection,
-        batch: &Batch,
-    ) -> Result<Signals, PolicyError> {
-        self.check_batch(batch)?;
-        let packing = Packing::new(batch, |prompt| self.config.first_position(prompt));
-        let trace = self.run(parameters, selection, &packing);
-        let settings = self.head_settings(batch.temperature);
-        signals(parameters, &packing, &trace.hidden_nd, settings).map(|(s, _)| s)
-    }
-
-    fn head_settings(&self, temperature: f64) -> head::Settings {
-        head::Settings {
-            inverse_temperature: temperature.recip() as f32,
-            softcap: self.decoder.logit_softcap,
-        }
-    }
-
-    fn check_batch(&self, batch: &Batch) -> Result<(), PolicyError> {
+    pub(crate) fn check_batch(&self, batch: &Batch) -> Result<(), PolicyError> {
         let vocabulary = self.config.vocabulary;
         let known = |tokens: &[u32]| match tokens.iter().find(|&&t| t as usize >= vocabulary) {
             Some(&token) => Err(PolicyError::UnknownToken { token, vocabulary }),
@@ -282,7 +221,7 @@ impl Transformer {
 
 impl Decoder {
     /// The forward pass of a packed batch.
-    fn forward_tree(
+    pub(crate) fn forward_tree(
         &self,
         parameters: &Parameters,
         packing: &Packing,
@@ -290,184 +229,11 @@ impl Decoder {
         scratch: &mut Scratch,
     ) {
         let (layout, heads) = (&packing.layout, &self.heads);
-        let mut attend = |layer: usize, saved: &mut Activations| {
+        let attend = &mut |layer: usize, saved: &mut Activations| {
             saved.attend(layout, heads, &self.layers[layer].rule);
         };
-        let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
-        self.forward(
-            parameters.weights(),
-            tokens_n,
-            positions_n,
-            trace,
-            scratch,
-            &mut attend,
-        );
-    }
-}
-
-impl Training {
-    fn new(model: &Transformer) -> Self {
-        let (parameters, heads) = (&model.parameters, &model.decoder.heads);
-        Self {
-            optimizer: Optimizer::new(model.optimizer_options, parameters),
-            gradient: parameters.gradient(),
-            trace: model
-                .decoder
-                .training_trace(parameters, model.gradient_checkpointing),
-            scratch: Scratch::new(parameters),
-            gradients: Gradients::new(parameters, heads),
-            pending: None,
-        }
-    }
-}
-
-/// Reads a batch's signals off its hidden states.
-fn signals(
-    parameters: &Parameters,
-    packing: &Packing,
-    hidden_nd: &Matrix,
-    settings: head::Settings,
-) -> Result<(Signals, HeadPass), PolicyError> {
-    let (device, width) = (hidden_nd.device(), hidden_nd.columns());
-    let mut hidden_md = device.zeros(packing.predictors_m.len(), width);
-    rows::gather(hidden_nd, &packing.predictors_m, &mut hidden_md);
-    let targets_m = &packing.targets_m;
-    let scores = head::forward(&hidden_md, parameters.head(), targets_m, settings);
-    let mut points_rd = device.zeros(packing.spans.len(), width);
-    pool::forward(hidden_nd, &packing.spans, &mut points_rd);
-
-    let points = points_rd.to_vec();
-    let mut points = points.chunks(width);
-    let mut logprobs = scores.logprobs_m.iter().map(|&value| f64::from(value));
-    let mut signals = Signals::default();
-    for &(length, pooled) in &packing.rows {
-        signals
-            .logprobs_nt
-            .push(logprobs.by_ref().take(length).collect());
-        let point = if pooled { points.next() } else { None };
-        let point = point
-            .unwrap_or_default()
-            .iter()
-            .map(|&value| f64::from(value));
-        signals.points_nd.push(point.collect());
-    }
-    if !signals.is_finite() {
-        return Err(PolicyError::NotFinite {
-            place: "the log-probabilities".to_owned(),
-        });
-    }
-    let log_sum_exp_m = scores.log_sum_exp_m;
-    Ok((
-        signals,
-        HeadPass {
-            hidden_md,
-            settings,
-            log_sum_exp_m,
-        },
-    ))
-}
-
-impl Scorer for Transformer {
-    fn signals(&self, batch: &Batch) -> Result<Signals, PolicyError> {
-        self.score(&self.parameters, Selection::Trained, batch)
-    }
-}
-
-impl Policy for Transformer {
-    fn reference_signals(&self, batch: &Batch) -> Result<Signals, PolicyError> {
-        let reference = self.reference.as_ref();
-        match reference.expect("keep_reference comes before training") {
-            Reference::Weights(weights) => self.score(weights, Selection::Trained, batch),
-            Reference::Adapters => self.score(&self.parameters, Selection::Reference, batch),
-        }
-    }
-
-    fn forward(&mut self, batch: &Batch) -> Result<Signals, PolicyError> {
-        self.check_batch(batch)?;
-        let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
-        let packing = Packing::new(batch, |prompt| self.config.first_position(prompt));
-        let updates = training.optimizer.steps();
-        let Training { trace, scratch, .. } = &mut training;
-        let lora = self.lora.as_ref();
-        scratch.adapters.dropout = lora.and_then(|lora| lora.dropout(&packing, updates));
-        self.decoder
-            .forward_tree(&self.parameters, &packing, trace, scratch);
-        let settings = self.head_settings(batch.temperature);
-        let read = signals(&self.parameters, &packing, &trace.hidden_nd, settings);
-        let read = read.map(|(signals, head)| {
-            training.pending = Some(Pending { packing, head });
-            signals
-        });
-        self.training = Some(training);
-        read
-    }
-
-    fn backward(&mut self, gradient: &Signals) {
-        let training = self
-            .training
-            .as_mut()
-            .expect("a backward pass follows a forward pass");
-        let pending = training
-            .pending
-            .take()
-            .expect("a backward pass follows a forward pass");
-        let Pending {
-            packing,
-            head: pass,
-        } = pending;
-        let (grad_m, grad_points) = flatten(gradient, &packing);
-        let device = self.parameters.norm_1d.device();
-        let width = self.parameters.norm_1d.columns();
-
-        let mut grad_hidden_md = device.zeros(pass.hidden_md.rows(), width);
-        head::backward(
-            &pass.hidden_md,
-            self.parameters.head(),
-            &packing.targets_m,
-            pass.settings,
-            &pass.log_sum_exp_m,
-            &grad_m,
-            &mut grad_hidden_md,
-            training.gradient.learnt_head(),
-        );
-        training.gradients.resize(packing.tokens_n.len());
-        let grad_hidden_nd = &mut training.gradients.hidden_nd;
-        grad_hidden_nd.fill(0.0);
-        rows::scatter_add(&packing.predictors_m, &grad_hidden_md, grad_hidden_nd);
-        let grad_points_rd = device.matrix(packing.spans.len(), width, grad_points);
-        pool::backward(&packing.spans, &grad_points_rd, grad_hidden_nd);
-        self.decoder.backward(
-            &self.parameters,
-            &packing,
-            &mut training.trace,
-            &mut training.scratch,
-            &mut training.gradients,
-            &mut training.gradient,
-        );
-    }
-
-    fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
-        let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
-        let summed = training
-            .gradient
-            .sum_trained(ranks, self.communicator.as_mut());
-        self.training = Some(training);
-        summed
-    }
-
-    fn update(&mut self, learning_rate: f64) -> UpdateReport {
-        let mut training = self
-            .training
-            .take()
-            .expect("an update follows a backward pass");
-        let Training {
-            optimizer,
-            gradient,
-            ..
-        } = &mut training;
-        let report = optimizer.update(&mut self.parameters, gradient, learning_rate);
-        self.training = Some(training);
-        report
+        let (weights, input) = (parameters.weights(), packing.input());
+        self.forward(weights, input, trace, scratch, attend, &mut |_, _| {});
     }
 }
 
@@ -481,17 +247,4 @@ fn with_means(matrix: &Matrix, columns: usize) -> Matrix {
         values.resize(values.len() + columns - old, (sum / old as f64) as f32);
     }
     matrix.device().matrix(rows, columns, values)
-}
-
-/// The gradient in signals as the head and the pooling take it.
-fn flatten(gradient: &Signals, packing: &Packing) -> (Vec<f32>, Vec<f32>) {
-    let narrow = |rows: &[Vec<f64>]| rows.iter().flatten().map(|&g| g as f32).collect();
-    let (grad_m, grad_points): (Vec<f32>, Vec<f32>) =
-        (narrow(&gradient.logprobs_nt), narrow(&gradient.points_nd));
-    let (found, expected) = (grad_m.len(), packing.targets_m.len());
-    assert_eq!(
-        found, expected,
-        "a gradient has one entry for each scored token"
-    );
-    (grad_m, grad_points)
 }

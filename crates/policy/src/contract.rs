@@ -32,7 +32,7 @@ pub trait Scorer {
 
 /// A policy that can be trained.
 ///
-/// One step is [`forward`](Self::forward), [`backward`](Self::backward) (once for each slice of the
+/// One step is a [`roll_out`](Self::roll_out), [`forward`](Self::forward), [`backward`](Self::backward) (once for each slice of the
 /// batch, gradients add up), one [`sum_gradient`](Self::sum_gradient) and one
 /// [`update`](Self::update).
 pub trait Policy: Sampler + Scorer {
@@ -41,6 +41,23 @@ pub trait Policy: Sampler + Scorer {
     /// # Errors
     /// As [`Sampler::sample`].
     fn reference_signals(&self, batch: &Batch) -> Result<Signals, PolicyError>;
+
+    /// Draws as [`Sampler::sample`] completions to learn from. What is computed of the first
+    /// requests may be kept, of at most so many tokens, until the next update: a
+    /// [`forward`](Self::forward) of them alone, before any other, then has less to do and gives the
+    /// same up to rounding.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    fn roll_out(
+        &mut self,
+        requests: &[Request],
+        options: &SamplingOptions,
+        _tokens_max: usize,
+        progress: &mut dyn FnMut(SampleProgress),
+    ) -> Result<Vec<Vec<Sample>>, PolicyError> {
+        self.sample(requests, options, progress)
+    }
 
     /// The signals of every row; what [`backward`](Self::backward) needs is kept.
     ///

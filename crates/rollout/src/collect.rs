@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use math::Key;
-use policy::{
-    PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions, TextCodec, TextError,
-};
+use policy::{PolicyError, Request, Sample, SamplingOptions, TextCodec, TextError};
 
 use crate::grade::finite;
 use crate::grader::answer_is_right;
@@ -92,13 +90,17 @@ pub enum RolloutError {
     },
 }
 
+/// Draws the completions of requests, as [`policy::Sampler::sample`].
+pub type Draw<'a> =
+    dyn FnMut(&[Request], &SamplingOptions) -> Result<Vec<Vec<Sample>>, PolicyError> + 'a;
+
 /// Draws and grades the completions of some prompts: one group a prompt, in the order given.
 ///
 /// `key` names the rollout (run and step); a draw is named by the question's id, the constitution
 /// and the sample below it. So a prompt gives the same group whatever else is rolled out with it,
 /// up to the rounding of the sampler's matrix products, which can follow the size of its batch.
 /// Each grader is called once, with all completions; where there are no prompts, neither sampler
-/// nor grader is. `progress` is the sampler's.
+/// nor grader is.
 ///
 /// # Errors
 /// Where the sampler fails, or a grader has given up.
@@ -106,13 +108,12 @@ pub enum RolloutError {
 /// # Panics
 /// If a prompt names no question, or a grader does not give one grade for each completion.
 pub fn collect(
-    policy: &dyn Sampler,
+    draw: &mut Draw,
     codec: &dyn TextCodec,
     rollout: &Rollout,
     prompts: &[Prompt],
     graders: &mut [WeightedGrader],
     key: Key,
-    progress: &mut dyn FnMut(SampleProgress),
 ) -> Result<Vec<Group>, RolloutError> {
     if prompts.is_empty() {
         return Ok(Vec::new());
@@ -125,7 +126,7 @@ pub fn collect(
             .child(prompt.constitution as u64),
     };
     let requests: Vec<Request> = prompts.iter().map(request).collect();
-    let samples_pg = policy.sample(&requests, rollout.sampling, progress)?;
+    let samples_pg = draw(&requests, rollout.sampling)?;
     let group = |(prompt, samples_g): (&Prompt, Vec<Sample>)| Group {
         question: prompt.question,
         constitution: prompt.constitution,
@@ -198,7 +199,7 @@ fn grade(
 
 #[cfg(test)]
 mod tests {
-    use policy::{Finish, Message, TabularPolicy};
+    use policy::{Finish, Message, Sampler, TabularPolicy};
 
     use super::*;
     use crate::{AnswerGrader, FormatGrader, Grader, Ungraded};
@@ -280,8 +281,10 @@ mod tests {
             weighted(Box::new(Fragile), 0.5),
         ];
         let policy = TabularPolicy::new(4, &[vec![2.0, 0.0, 0.0, 0.0], vec![0.0; 4]], &[3]);
-        let quiet = &mut |_: SampleProgress| ();
-        collect(&policy, &Table, &rollout, prompts, &mut graders, key, quiet).expect("valid")
+        let draw = &mut |requests: &[Request], options: &SamplingOptions| {
+            policy.sample(requests, options, &mut |_| {})
+        };
+        collect(draw, &Table, &rollout, prompts, &mut graders, key).expect("valid")
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod span;
 mod statistics;
 
 pub use answer::same_answer;
-pub use collect::{Completion, Group, Rollout, RolloutError, collect};
+pub use collect::{Completion, Draw, Group, Rollout, RolloutError, collect};
 pub use command::{Command, CommandGrader};
 pub use format::{Format, Spans};
 pub use grade::{Grade, GraderError, Ungraded, WeightedGrader, weighted_reward};

@@ -2,7 +2,7 @@
 
 use math::{Interval, Key, bootstrap_mean, mean};
 use objective::{Evidence, SinkhornDrift, Term};
-use policy::{Batch, Policy, SampleProgress, SamplingOptions, Signals, TextCodec};
+use policy::{Batch, Policy, Request, SampleProgress, SamplingOptions, Signals, TextCodec};
 use principle::{Principle, contrast};
 use ranks::Ranks;
 use record::{CompletionRecord, Evaluation};
@@ -140,7 +140,10 @@ fn ask(
         let key = Key::new(settings.seed).child(EVALUATION);
         let key = key.child(index as u64);
         let own = share::prompts(ranks, &rendered, questions.len());
-        let groups = rollout::collect(policy, codec, &rollout, own, graders, key, progress)?;
+        let draw = &mut |requests: &[Request], options: &SamplingOptions| {
+            policy.sample(requests, options, progress)
+        };
+        let groups = rollout::collect(draw, codec, &rollout, own, graders, key)?;
         let groups = share::gather_groups(ranks, groups, [questions.len(), graders.len()])?;
         let records = completion_records(questions, &groups, graders);
         asked.completions.extend(records);

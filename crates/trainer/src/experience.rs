@@ -6,10 +6,10 @@
 
 use math::Key;
 use objective::{Contrast, Evidence, Graded, Needs};
-use policy::{Batch, Policy, SampleProgress, Sampler, Signals, TextCodec};
+use policy::{Batch, Policy, Signals, TextCodec};
 use principle::contrast;
 use ranks::Ranks;
-use rollout::{Completion, Group, Question, Rollout, WeightedGrader};
+use rollout::{Completion, Draw, Group, Question, Rollout, WeightedGrader};
 
 use crate::accumulate::signals_of;
 use crate::draws::{CLOUD, COMPLETIONS, ORDER, PRINCIPLE};
@@ -41,11 +41,10 @@ pub(crate) struct Collected {
 /// # Errors
 /// Where a prompt cannot be rendered, the sampler or a grader fails, or a rank is lost.
 pub(crate) fn collect(
-    policy: &dyn Sampler,
+    draw: &mut Draw,
     course: Course,
     graders: &mut [WeightedGrader],
     index: usize,
-    progress: &mut dyn FnMut(SampleProgress),
 ) -> Result<Collected, Failure> {
     let Course {
         codec,
@@ -71,7 +70,7 @@ pub(crate) fn collect(
     };
     let key = key.child(COMPLETIONS).child(index as u64);
     let own = share::prompts(ranks, &asked, questions.len());
-    let groups = rollout::collect(policy, codec, &rollout, own, graders, key, progress)?;
+    let groups = rollout::collect(draw, codec, &rollout, own, graders, key)?;
     let groups = share::gather_groups(ranks, groups, [questions.len(), graders.len()])?;
     Ok(Collected { questions, groups })
 }

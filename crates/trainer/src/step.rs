@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use objective::{Needs, TermReport, Total, Weighted};
-use policy::{Policy, Signals, TextCodec};
+use policy::{Policy, Request, SamplingOptions, Signals, TextCodec};
 use ranks::Ranks;
 use record::{CompletionRecord, Position, StepRecord};
 use rollout::{Group, WeightedGrader};
@@ -257,9 +257,19 @@ impl<'a> Training<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Collected, TrainError> {
         let (index, step) = (self.rollout(updates), updates + 1);
-        let progress = &mut |progress| observer.rollout(step, progress);
-        collect(policy, self.course, graders, index, progress)
-            .map_err(|failure| failure.in_step(updates))
+        // Where the loss looks at rows beside those that are drawn, or ranks share them out anew, a
+        // forward pass is never of the first of them alone.
+        let is_alone = self.course.ranks.size() == 1;
+        let tokens_max = if self.needs.coupled || !is_alone {
+            0
+        } else {
+            self.settings().micro_batch_tokens
+        };
+        let draw = &mut |requests: &[Request], options: &SamplingOptions| {
+            let progress = &mut |progress| observer.rollout(step, progress);
+            policy.roll_out(requests, options, tokens_max, progress)
+        };
+        collect(draw, self.course, graders, index).map_err(|failure| failure.in_step(updates))
     }
 
     /// A rollout made ready for updates, and counted.

@@ -69,7 +69,7 @@ pub(crate) const FAULTS: [Fault; 18] = [
     Fault {
         name: "stale cache of keys and values",
         file: "crates/model/src/generation/batch.rs",
-        right: "            attention::append(&heads, qkv_nc, &mut caches[layer], &at);",
+        right: "            attention::append(heads, qkv_nc, cache, &at);",
         wrong: "if layer > 0 { attention::append(&heads, qkv_nc, &mut caches[layer], &at); }",
         check: "on-policy/sampled",
     },

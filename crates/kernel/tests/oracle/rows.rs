@@ -83,6 +83,20 @@ fn an_empty_span_asserts() {
 }
 
 #[test]
+fn rows_are_put_where_their_pairs_say_and_no_other_row_changes() {
+    let (narrow, wide_rows) = (hashed(1, 3, 2, 1.0), hashed(2, 3, 700, 1.0));
+    let (mut x, mut y) = (device().zeros(4, 2), device().zeros(4, 700));
+    let matrices = [(&mut x, &narrow), (&mut y, &wide_rows)];
+    rows::put(&device(), &[(2, 0), (0, 3)], matrices.into_iter());
+    for (found, from) in [(x, narrow), (y, wide_rows)] {
+        let (found, from, width) = (found.to_vec(), from.to_vec(), from.columns());
+        let row = |row: usize| &from[row * width..(row + 1) * width];
+        let zeros = vec![0.0; 2 * width];
+        assert_eq!(found, [row(2), &zeros, row(0)].concat());
+    }
+}
+
+#[test]
 fn adding_adds_every_entry() {
     let (x, mut y) = (hashed(1, 90, 101, 1.0), hashed(2, 90, 101, 1.0));
     let expected: Vec<f64> = wide(&x).iter().zip(wide(&y)).map(|(x, y)| x + y).collect();
@@ -97,6 +111,11 @@ fn a_matrix_keeps_what_is_written_copied_and_filled() {
     let mut y = device().zeros(4, 2);
     y.copy_rows(2, &x, 1..3);
     assert_eq!(y.to_vec(), [0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 5.0, 6.0]);
+    y.grow_rows(5);
+    assert_eq!(
+        y.to_vec(),
+        [0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0]
+    );
     y.resize_rows(3);
     y.copy_from(&x);
     assert_eq!((y.rows(), y.to_vec()), (3, x.to_vec()));

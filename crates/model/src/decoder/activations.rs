@@ -81,6 +81,12 @@ impl Activations {
     }
 
     pub(crate) fn resize(&mut self, rows: usize) {
+        self.matrices_mut()
+            .for_each(|matrix| matrix.resize_rows(rows));
+    }
+
+    /// All there are, each with a row a token.
+    pub(crate) fn matrices_mut(&mut self) -> impl Iterator<Item = &mut Matrix> {
         let norms = self.head_norms.iter_mut().flat_map(|norms| {
             [
                 &mut norms.raw_nc,
@@ -101,10 +107,7 @@ impl Activations {
             &mut self.mlp_inverse_rms_n1,
             &mut self.gate_up_n2f,
         ];
-        own.into_iter()
-            .chain(norms)
-            .chain(posts)
-            .for_each(|matrix| matrix.resize_rows(rows));
+        own.into_iter().chain(norms).chain(posts)
     }
 }
 

@@ -12,6 +12,7 @@ mod packing;
 mod parameters;
 mod projection;
 mod rounded;
+mod trace;
 
 use kernel::attention::{Heads, Rule};
 use kernel::glu::Gate;
@@ -29,6 +30,7 @@ pub(crate) use packing::Packing;
 pub(crate) use parameters::Parameters;
 pub(crate) use projection::Projection;
 pub(crate) use rounded::Rounded;
+pub(crate) use trace::Trace;
 
 /// The parts of a decoder that no training changes.
 #[derive(Debug)]
@@ -59,19 +61,16 @@ pub(crate) struct LayerFacts {
     rotation: Option<usize>,
 }
 
-/// What the backward pass through all layers needs.
-#[derive(Debug)]
-pub(crate) struct Trace {
-    /// Of every layer, or of the layer at work.
-    pub(crate) layers: Vec<Activations>,
-    /// Inputs of the layers, where the backward pass computes each layer again.
-    inputs_nd: Vec<Matrix>,
-    /// Input of the last norm.
-    pub(crate) output_nd: Matrix,
-    pub(crate) inverse_rms_n1: Matrix,
-    /// Output of the last norm: the hidden states that the head and the points read.
-    pub(crate) hidden_nd: Matrix,
+/// What is read in a pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    pub(crate) tokens_n: &'a [u32],
+    /// Rows of the tables of angles.
+    pub(crate) positions_n: &'a [u32],
 }
+
+/// Sees what a layer has saved once it is done; told the layer's index.
+pub(crate) type Keep<'a> = dyn FnMut(usize, &mut Activations) + 'a;
 
 impl Decoder {
     pub(crate) fn new(config: &Config, device: &Device) -> Self {
@@ -134,55 +133,23 @@ impl Decoder {
         }
     }
 
-    /// A trace that no backward pass follows.
-    pub(crate) fn trace(&self, parameters: &Parameters) -> Trace {
-        self.trace_of(parameters, 1, 0)
-    }
-
-    /// A trace for a backward pass, which reads what every layer computed or, with
-    /// `gradient_checkpointing`, computes each layer again from its input.
-    ///
-    /// # Source
-    /// Chen et al., arXiv 1604.06174, section 4.1, with a segment a layer.
-    pub(crate) fn training_trace(
-        &self,
-        parameters: &Parameters,
-        gradient_checkpointing: bool,
-    ) -> Trace {
-        let layers = parameters.layers.len();
-        if gradient_checkpointing {
-            self.trace_of(parameters, 1, layers)
-        } else {
-            self.trace_of(parameters, layers, 0)
-        }
-    }
-
-    fn trace_of(&self, parameters: &Parameters, layers: usize, inputs: usize) -> Trace {
-        let device = parameters.norm_1d.device();
-        let width = parameters.norm_1d.columns();
-        Trace {
-            layers: (0..layers)
-                .map(|_| Activations::new(parameters, &self.heads))
-                .collect(),
-            inputs_nd: (0..inputs).map(|_| device.zeros(0, width)).collect(),
-            output_nd: device.zeros(0, width),
-            inverse_rms_n1: device.zeros(0, 1),
-            hidden_nd: device.zeros(0, width),
-        }
-    }
-
-    /// Runs all layers over packed tokens and fills the trace; `attend` is told the layer.
+    /// Runs all layers over packed tokens and fills the trace; `attend` and `keep` are told the
+    /// layer.
     ///
     /// With a trace of one layer, each layer overwrites the one before it.
     pub(crate) fn forward(
         &self,
         weights: Weights,
-        tokens_n: &[u32],
-        positions_n: &[u32],
+        input: Input,
         trace: &mut Trace,
         scratch: &mut Scratch,
         attend: &mut Attend,
+        keep: &mut Keep,
     ) {
+        let Input {
+            tokens_n,
+            positions_n,
+        } = input;
         let rows = tokens_n.len();
         trace.output_nd.resize_rows(rows);
         trace.inverse_rms_n1.resize_rows(rows);
@@ -205,6 +172,7 @@ impl Decoder {
                 scratch,
                 &mut attend,
             );
+            keep(index, saved);
             if let Some(input_nd) = trace.inputs_nd.get_mut(index) {
                 std::mem::swap(input_nd, &mut saved.input_nd);
             }

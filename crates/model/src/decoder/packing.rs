@@ -6,6 +6,8 @@ use kernel::attention::{Layout, Segment};
 use math::Key;
 use policy::Batch;
 
+use super::Input;
+
 /// Packed tokens: each prefix is followed by its rows, a row without its last token (which is
 /// predicted and never read). Row order is that of the batch.
 #[derive(Debug)]
@@ -67,6 +69,14 @@ impl Packing {
             }
         }
         packing
+    }
+
+    /// What a pass over all tokens reads.
+    pub(crate) fn input(&self) -> Input<'_> {
+        Input {
+            tokens_n: &self.tokens_n,
+            positions_n: &self.positions_n,
+        }
     }
 
     /// A name for each packed token: a function of the key and of all tokens up to it, and not of

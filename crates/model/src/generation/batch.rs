@@ -7,10 +7,11 @@ use kernel::{Matrix, sample};
 use math::Key;
 use policy::{Batch, Finish, PolicyError, Request, Sample, SampleProgress, SamplingOptions};
 
+use super::kept::{Keeper, Kept, Token};
 use super::slots::Slots;
 use super::{Capacity, LOGITS_MAX, PREFILL_TOKENS_MAX};
 use crate::Transformer;
-use crate::decoder::{Activations, Attend, Packing, Rounded, Scratch, Trace, Weights};
+use crate::decoder::{Activations, Attend, Input, Packing, Rounded, Scratch, Trace, Weights};
 
 /// Everything of one call of the sampler.
 pub(super) struct Decoding<'a> {
@@ -33,6 +34,8 @@ pub(super) struct Decoding<'a> {
     progress: SampleProgress,
     trace: Trace,
     scratch: Scratch,
+    /// Takes what training is to be spared.
+    keeper: Option<Keeper<'a>>,
     /// Final hidden states of the completions that are to be drawn from next.
     hidden_rd: Matrix,
     logits_rv: Matrix,
@@ -71,6 +74,7 @@ impl<'a> Decoding<'a> {
         requests: &'a [Request],
         options: &'a SamplingOptions,
         limits: Limits,
+        keeper: Option<Keeper<'a>>,
     ) -> Self {
         let numbered = |(request, asked): (usize, &Request)| {
             (0..asked.count).map(move |index| (request, index))
@@ -98,6 +102,7 @@ impl<'a> Decoding<'a> {
             },
             trace: model.decoder.trace(&model.parameters),
             scratch: Scratch::new(&model.parameters),
+            keeper,
             hidden_rd: device.zeros(0, width),
             logits_rv: device.zeros(0, model.config.vocabulary),
             model,
@@ -125,10 +130,12 @@ impl<'a> Decoding<'a> {
         self.progress
     }
 
-    /// The completions of each request, once all have ended.
-    pub(super) fn into_samples(self) -> Vec<Vec<Sample>> {
+    /// The completions of each request, once all have ended, and what was kept of them.
+    pub(super) fn finish(self) -> (Vec<Vec<Sample>>, Option<Kept>) {
         let whole = |group: Vec<Option<Sample>>| group.into_iter().flatten().collect();
-        self.samples.into_iter().map(whole).collect()
+        let samples: Vec<Vec<Sample>> = self.samples.into_iter().map(whole).collect();
+        let kept = self.keeper.map(|k| k.finish(self.requests, &samples));
+        (samples, kept)
     }
 
     /// Takes up completions for which there is room, and draws their first tokens; false where
@@ -233,21 +240,20 @@ impl<'a> Decoding<'a> {
             .flatten()
             .map(|at| at as u32)
             .collect();
-        let Self { model, caches, .. } = self;
-        let (heads, layers) = (model.decoder.heads, &model.decoder.layers);
-        let mut attend = |layer: usize, saved: &mut Activations| {
-            attention::append(&heads, &saved.qkv_nc, &mut caches[layer], &at);
-            saved.attend(&packing.layout, &heads, &layers[layer].rule);
-        };
-        let (tokens_n, positions_n) = (&packing.tokens_n, &packing.positions_n);
-        model.decoder.forward(
-            weights(model, self.rounded),
-            tokens_n,
-            positions_n,
-            &mut self.trace,
-            &mut self.scratch,
-            &mut attend,
-        );
+        let mut read = Vec::with_capacity(packing.tokens_n.len());
+        for &request in requests {
+            let rows = read.len()..read.len() + self.requests[request].prefix.len();
+            read.extend(rows.map(|row| Token {
+                row,
+                request,
+                completion: None,
+            }));
+        }
+        let (decoder, input) = (&self.model.decoder, packing.input());
+        self.pass(input, read, &mut |cache, layer, saved| {
+            attention::append(&decoder.heads, &saved.qkv_nc, cache, &at);
+            saved.attend(&packing.layout, &decoder.heads, &decoder.layers[layer].rule);
+        });
         let mut end = 0;
         for &request in requests {
             end += self.requests[request].prefix.len();
@@ -325,17 +331,12 @@ impl<'a> Decoding<'a> {
 
     /// Reads the token drawn last of every active completion.
     fn advance(&mut self) {
-        let Self {
-            model,
-            caches,
-            active,
-            ..
-        } = self;
-        let (heads, layers) = (model.decoder.heads, &model.decoder.layers);
+        let (config, decoder) = (&self.model.config, &self.model.decoder);
+        let active = &self.active;
         let read = |row: &Row| row.sample.tokens_t.len() - 1;
         let last = |row: &Row| row.sample.tokens_t[read(row)];
         let tokens_r: Vec<u32> = active.iter().map(last).collect();
-        let first = |row: &Row| model.config.first_position(row.shared.len());
+        let first = |row: &Row| config.first_position(row.shared.len());
         let position = |row: &Row| (first(row) + row.shared.len() + read(row)) as u32;
         let positions_r: Vec<u32> = active.iter().map(position).collect();
         let slot = |row: &Row| (row.own.start + read(row)) as u32;
@@ -345,17 +346,27 @@ impl<'a> Decoding<'a> {
             own: row.own.start..row.own.start + read(row) + 1,
         };
         let spans: Vec<RowSpans> = active.iter().map(seen).collect();
-        let attend: &mut Attend = &mut |layer: usize, saved: &mut Activations| {
+        let token = |(row, active): (usize, &Row)| Token {
+            row,
+            request: active.request,
+            completion: Some(active.index),
+        };
+        let tokens: Vec<Token> = active.iter().enumerate().map(token).collect();
+        let input = Input {
+            tokens_n: &tokens_r,
+            positions_n: &positions_r,
+        };
+        self.pass(input, tokens, &mut |cache, layer, saved| {
             let Activations {
                 qkv_nc,
                 attended_nq,
                 log_sum_exp_nh,
                 ..
             } = saved;
-            let (cache, rule) = (&mut caches[layer], &layers[layer].rule);
-            attention::append(&heads, qkv_nc, cache, &at);
+            let (heads, rule) = (&decoder.heads, &decoder.layers[layer].rule);
+            attention::append(heads, qkv_nc, cache, &at);
             attention::cached(
-                &heads,
+                heads,
                 rule,
                 qkv_nc,
                 cache,
@@ -363,15 +374,40 @@ impl<'a> Decoding<'a> {
                 attended_nq,
                 log_sum_exp_nh,
             );
+        });
+    }
+
+    /// Reads these tokens; `attend` is given a layer's cache, its index and its activations.
+    fn pass(
+        &mut self,
+        input: Input,
+        tokens: Vec<Token>,
+        attend: &mut dyn FnMut(&mut Matrix, usize, &mut Activations),
+    ) {
+        let Self {
+            model,
+            caches,
+            trace,
+            scratch,
+            keeper,
+            ..
+        } = self;
+        if let Some(keeper) = keeper {
+            keeper.place(tokens);
+        }
+        let attend: &mut Attend = &mut |layer, saved| attend(&mut caches[layer], layer, saved);
+        let keep = &mut |layer: usize, saved: &mut Activations| {
+            if let Some(keeper) = keeper {
+                keeper.keep(layer, saved);
+            }
         };
-        model.decoder.forward(
-            weights(model, self.rounded),
-            &tokens_r,
-            &positions_r,
-            &mut self.trace,
-            &mut self.scratch,
-            attend,
-        );
+        let weights = weights(model, self.rounded);
+        model
+            .decoder
+            .forward(weights, input, trace, scratch, attend, keep);
+        if let Some(keeper) = keeper {
+            keeper.keep_ends(trace);
+        }
     }
 }
 

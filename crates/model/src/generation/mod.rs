@@ -5,6 +5,7 @@
 //! its place in the cache; nothing is padded.
 
 mod batch;
+mod kept;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,11 @@ use kernel::Device;
 use policy::{PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions};
 
 use self::batch::{Decoding, Limits};
-use crate::decoder::Rounded;
+use self::kept::Keeper;
+use crate::decoder::{Rounded, Trace};
 use crate::{Dtype, Transformer};
+
+pub(crate) use kept::Kept;
 
 /// How much is decoded together at most.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +64,21 @@ impl Sampler for Transformer {
         options: &SamplingOptions,
         progress: &mut dyn FnMut(SampleProgress),
     ) -> Result<Vec<Vec<Sample>>, PolicyError> {
+        self.draw(requests, options, None, progress)
+            .map(|(samples, _)| samples)
+    }
+}
+
+impl Transformer {
+    /// Draws completions as [`Sampler::sample`] and keeps what is computed in `trace`, of at most
+    /// so many tokens.
+    pub(crate) fn draw(
+        &self,
+        requests: &[Request],
+        options: &SamplingOptions,
+        keep: Option<(&mut Trace, usize)>,
+        progress: &mut dyn FnMut(SampleProgress),
+    ) -> Result<(Vec<Vec<Sample>>, Option<Kept>), PolicyError> {
         for request in requests {
             self.check_length(request.prefix.len(), options.max_completion_length)?;
         }
@@ -68,12 +87,14 @@ impl Sampler for Transformer {
             Dtype::Bf16 => Some(Rounded::new(&self.parameters)),
         };
         let limits = Limits::new(self, requests, options.max_completion_length);
-        let mut decoding = Decoding::new(self, rounded.as_ref(), requests, options, limits);
+        let keeper = keep.map(|(trace, tokens_max)| Keeper::new(trace, requests, tokens_max));
+        let rounded = rounded.as_ref();
+        let mut decoding = Decoding::new(self, rounded, requests, options, limits, keeper);
         loop {
             let goes_on = decoding.step()?;
             progress(decoding.progress());
             if !goes_on {
-                return Ok(decoding.into_samples());
+                return Ok(decoding.finish());
             }
         }
     }
