@@ -32,9 +32,9 @@ pub trait Scorer {
 
 /// A policy that can be trained.
 ///
-/// One step is a [`roll_out`](Self::roll_out), [`forward`](Self::forward), [`backward`](Self::backward) (once for each slice of the
-/// batch, gradients add up), one [`sum_gradient`](Self::sum_gradient) and one
-/// [`update`](Self::update).
+/// One step is a [`roll_out`](Self::roll_out), [`forward`](Self::forward),
+/// [`backward`](Self::backward) (once for each slice of the batch, gradients add up), one
+/// [`sum_gradient`](Self::sum_gradient) and one [`update`](Self::update).
 pub trait Policy: Sampler + Scorer {
     /// As [`Scorer::signals`], but under the frozen policy that training started from.
     ///
@@ -44,8 +44,8 @@ pub trait Policy: Sampler + Scorer {
 
     /// Draws as [`Sampler::sample`] completions to learn from. What is computed of the first
     /// requests may be kept, of at most so many tokens, until the next update: a
-    /// [`forward`](Self::forward) of them alone, before any other, then has less to do and gives the
-    /// same up to rounding.
+    /// [`forward`](Self::forward) of them alone, before any other, then has less to do and gives
+    /// the same up to rounding.
     ///
     /// # Errors
     /// As [`Sampler::sample`].
