@@ -4,6 +4,11 @@ use crate::cuda;
 use crate::device::Device;
 use crate::matrix::Matrix;
 
+/// Values that [`arrange`] copies at a time, so that they stay in a core's cache.
+const ARRANGED: usize = 1 << 17;
+/// Values of a cache line.
+const LINE: usize = 16;
+
 /// `out[m, :] = x[indices[m], :]`.
 pub fn gather(x_nd: &Matrix, indices: &[u32], out_md: &mut Matrix) {
     let width = x_nd.columns();
@@ -21,6 +26,35 @@ pub fn gather(x_nd: &Matrix, indices: &[u32], out_md: &mut Matrix) {
             out.copy_from_slice(&x_nd.values()[index as usize * width..][..width]);
         }
     });
+}
+
+/// Leaves the rows `indices` of a matrix, in this order and in the matrix's own memory.
+pub fn arrange(x_nd: &mut Matrix, indices: &[u32]) {
+    let (rows, width) = (indices.len(), x_nd.columns());
+    expect_rows(indices, x_nd.rows());
+    let cpu = match x_nd.device().clone() {
+        Device::Cpu(cpu) => cpu,
+        device @ Device::Cuda(_) => {
+            let mut arranged_md = device.zeros(rows, width);
+            gather(x_nd, indices, &mut arranged_md);
+            *x_nd = arranged_md;
+            return;
+        }
+    };
+    let block = (ARRANGED / rows.max(1)).clamp(LINE, width.max(LINE));
+    let columns = (0..width).step_by(block);
+    let columns: Vec<_> = columns.map(|at| at..(at + block).min(width)).collect();
+    let blocks = x_nd.target().divide_columns(&columns);
+    cpu.threads().for_each(blocks, |mut block| {
+        let mut held = Vec::with_capacity(rows * block.columns());
+        for &index in indices {
+            held.extend_from_slice(block.row(index as usize));
+        }
+        for (row, values) in held.chunks(block.columns()).enumerate() {
+            block.row(row).copy_from_slice(values);
+        }
+    });
+    x_nd.resize_rows(rows);
 }
 
 /// `to[at, :] = from[row, :]` for each pair `(row, at)`, in each pair of matrices of the device.

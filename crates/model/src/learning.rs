@@ -151,7 +151,7 @@ impl Policy for Transformer {
         scratch.adapters.dropout = lora.and_then(|lora| lora.dropout(&packing, updates));
         if let Some(rows_n) = kept.and_then(|kept| kept.rows(batch)) {
             scratch.resize(rows_n.len());
-            trace.arrange(&rows_n, &self.parameters, &self.decoder);
+            trace.arrange(&rows_n);
         } else {
             self.decoder
                 .forward_tree(&self.parameters, &packing, trace, scratch);

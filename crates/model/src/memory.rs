@@ -181,7 +181,9 @@ impl Config {
     /// activations that all layers share.
     fn values_per_token(&self, workload: &Workload) -> usize {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let gradients = 4 * hidden + 3 * inner + self.query_columns() + 2 * self.fused_columns();
+        let streams = 3 + usize::from(self.post_norms);
+        let fused = (1 + usize::from(self.qk_norm)) * self.fused_columns();
+        let gradients = streams * hidden + 3 * inner + self.query_columns() + fused;
         let layers = if workload.gradient_checkpointing {
             self.layers * hidden + self.layer_values()
         } else {

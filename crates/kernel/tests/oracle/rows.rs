@@ -83,6 +83,20 @@ fn an_empty_span_asserts() {
 }
 
 #[test]
+fn arranged_rows_are_those_that_gathering_picks() {
+    for (rows, width) in [(5, 1), (700, 33), (900, 400)] {
+        let mut x = hashed(1, rows, width, 1.0);
+        // All but every fifth, the last first.
+        let kept = (0..rows as u32).rev().filter(|row| row % 5 > 0);
+        let indices: Vec<u32> = kept.collect();
+        let mut expected = device().zeros(indices.len(), width);
+        rows::gather(&x, &indices, &mut expected);
+        rows::arrange(&mut x, &indices);
+        assert_eq!((x.rows(), x.to_vec()), (indices.len(), expected.to_vec()));
+    }
+}
+
+#[test]
 fn rows_are_put_where_their_pairs_say_and_no_other_row_changes() {
     let (narrow, wide_rows) = (hashed(1, 3, 2, 1.0), hashed(2, 3, 700, 1.0));
     let (mut x, mut y) = (device().zeros(4, 2), device().zeros(4, 700));

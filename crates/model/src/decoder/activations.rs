@@ -173,17 +173,16 @@ impl Gradients {
         }
     }
 
+    /// All that every layer uses.
     pub(crate) fn resize(&mut self, rows: usize) {
         for matrix in [
             &mut self.hidden_nd,
             &mut self.stream_nd,
-            &mut self.part_nd,
             &mut self.normed_nd,
             &mut self.gated_nf,
             &mut self.gate_up_n2f,
             &mut self.attended_nq,
             &mut self.qkv_nc,
-            &mut self.raw_nc,
         ] {
             matrix.resize_rows(rows);
         }

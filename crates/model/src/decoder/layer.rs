@@ -122,6 +122,7 @@ impl Decoder {
         let Some(((weight, saved), total)) = post else {
             return grad_stream_nd;
         };
+        grad_part_nd.resize_rows(grad_stream_nd.rows());
         grad_part_nd.fill(0.0);
         let (input, inverse_rms) = (&saved.input_nd, &saved.inverse_rms_n1);
         let norm = self.norm;
@@ -268,6 +269,7 @@ impl Decoder {
         else {
             return;
         };
+        grad.raw_nc.resize_rows(grad.qkv_nc.rows());
         grad.raw_nc.copy_from(&grad.qkv_nc);
         let (queries, keys) = (0..self.heads.query_columns(), key_columns(&self.heads));
         for (columns, weight, inverse_rms, total) in [

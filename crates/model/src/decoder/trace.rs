@@ -88,26 +88,9 @@ impl Trace {
     }
 
     /// Leaves these rows in this order.
-    pub(crate) fn arrange(&mut self, rows_n: &[u32], parameters: &Parameters, decoder: &Decoder) {
-        let mut spare = decoder.trace(parameters);
-        spare.layers[0].resize(rows_n.len());
-        spare
-            .ends_mut()
-            .into_iter()
-            .for_each(|matrix| matrix.resize_rows(rows_n.len()));
-        let gather = |(own, spare): (&mut Matrix, &mut Matrix)| {
-            rows::gather(own, rows_n, spare);
-            std::mem::swap(own, spare);
-            spare.resize_rows(rows_n.len());
-        };
-        for layer in &mut self.layers {
-            layer
-                .matrices_mut()
-                .zip(spare.layers[0].matrices_mut())
-                .for_each(gather);
-        }
-        let ends = self.ends_mut().into_iter();
-        ends.zip(spare.ends_mut()).for_each(gather);
+    pub(crate) fn arrange(&mut self, rows_n: &[u32]) {
+        self.matrices_mut()
+            .for_each(|matrix| rows::arrange(matrix, rows_n));
     }
 
     /// All there are, each with a row a token.

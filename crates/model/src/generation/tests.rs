@@ -107,7 +107,7 @@ fn what_drawing_keeps_is_what_a_forward_pass_computes_in_every_family() {
         let (groups, kept) = model.draw(&requests, &OPTIONS, keep, &mut |_| {}).unwrap();
         let batch = drawn_batch(&requests, &groups);
         let rows_n = kept.unwrap().rows(&batch).expect("every token is kept");
-        found.arrange(&rows_n, &model.parameters, decoder);
+        found.arrange(&rows_n);
         let mut expected = decoder.training_trace(&model.parameters, false);
         let packing = Packing::new(&batch, |prompt| model.config.first_position(prompt));
         let mut scratch = Scratch::new(&model.parameters);
