@@ -15,6 +15,14 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// Lower and upper end; `None` where either is not finite, as of a single unit.
+    pub fn ends(&self) -> Option<[f64; 2]> {
+        let ends = [self.low, self.high];
+        ends.iter().all(|end| end.is_finite()).then_some(ends)
+    }
+}
+
 /// The mean of values that come in units, with its percentile bootstrap interval (95 %).
 ///
 /// A value is given with the number of its unit. Units are independent of each other and are what
@@ -158,6 +166,7 @@ mod tests {
             found.value.to_bits() == 0.5_f64.to_bits() && found.low.is_nan(),
             "{found:?}"
         );
+        assert_eq!(found.ends(), None);
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub struct Scores {
 pub struct PrincipleScore {
     /// The principle.
     pub id: String,
+    /// Names it to readers, where that is not its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where the rule comes from, such as `policy.md:12`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Sufficiency Index: 0 says nothing, 1 is all that can be said.
     pub si: Option<f64>,
     /// Its interval.

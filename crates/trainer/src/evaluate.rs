@@ -298,14 +298,11 @@ impl Scored {
     }
 }
 
-/// A figure and its ends; nothing where it rests on no data.
+/// A figure and its ends; nothing where it rests on no data, and no ends where it rests on one
+/// question.
 fn estimate(interval: Interval) -> (Option<f64>, Option<[f64; 2]>) {
-    let Interval { low, value, high } = interval;
-    if value.is_finite() {
-        (Some(value), Some([low, high]))
-    } else {
-        (None, None)
-    }
+    let value = Some(interval.value).filter(|value| value.is_finite());
+    (value, value.and(interval.ends()))
 }
 
 #[cfg(test)]
@@ -346,6 +343,14 @@ mod tests {
             [false; 3],
         ];
         gated_g.into_iter().enumerate().map(group).collect()
+    }
+
+    #[test]
+    fn a_figure_of_one_question_has_no_interval_and_of_none_no_value() {
+        let of = |values: &[(usize, f64)]| estimate(bootstrap_mean(values, 100, Key::new(1)));
+        assert_eq!(of(&[(0, 1.0), (0, 0.0)]), (Some(0.5), None));
+        assert_eq!(of(&[]), (None, None));
+        assert_eq!(of(&[(0, 1.0), (1, 1.0)]), (Some(1.0), Some([1.0; 2])));
     }
 
     #[test]

@@ -255,6 +255,7 @@ fn scores() -> String {
             "id": id, "si": si, "verdict": verdict, "prompts": 40, "incomplete": 0,
             "convergence": [], "prompt_ids": prompt_ids, "margins": margins,
             "positive": format!("Keep {id}."), "negatives": [format!("Drop {id}.")],
+            "name": format!("To keep {id}"), "source": format!("policy.md:{id}"),
         })
     };
     json!({
@@ -278,6 +279,10 @@ fn a_selection_passes_over_a_second_wording_and_is_a_file_that_train_takes() {
     let chosen = object(&folder, &select);
     let ids: Vec<&Value> = (0..2).map(|n| &chosen["principles"][n]["id"]).collect();
     assert_eq!(ids, ["care", "calm"]);
+    let file = fs::read_to_string(folder.join("runs/selected-1.toml")).expect("it is written");
+    for kept in ["name = \"To keep calm\"", "source = \"policy.md:calm\""] {
+        assert!(file.contains(kept), "{kept} is not in {file}");
+    }
     let chosen = object(
         &folder,
         &[&select[..], &["--include=check", "--exclude=calm"]].concat(),

@@ -25,26 +25,28 @@ pub(super) fn record(
     } = metrics;
     PrincipleScore {
         id: principle.id.clone(),
+        name: (principle.name != principle.id).then(|| principle.name.clone()),
+        source: principle.source.clone(),
         si: finite(si.interval.value),
-        si_interval: ends(&si.interval),
+        si_interval: si.interval.ends(),
         si_permuted: finite(si.permuted.value),
-        si_permuted_interval: ends(&si.permuted),
+        si_permuted_interval: si.permuted.ends(),
         si_corrected: finite(metrics.si_corrected.value),
-        si_corrected_interval: ends(&metrics.si_corrected),
+        si_corrected_interval: metrics.si_corrected.ends(),
         si_min: finite(si_min.interval.value),
         si_min_permuted: finite(si_min.permuted.value),
         bound_completions_nats: finite(over_completions.interval.value),
-        bound_completions_nats_interval: ends(&over_completions.interval),
+        bound_completions_nats_interval: over_completions.interval.ends(),
         bound_completions_nats_permuted: finite(over_completions.permuted.value),
         bound_constitutions_nats: finite(over_constitutions.interval.value),
-        bound_constitutions_nats_interval: ends(&over_constitutions.interval),
+        bound_constitutions_nats_interval: over_constitutions.interval.ends(),
         bound_constitutions_nats_permuted: finite(over_constitutions.permuted.value),
         information_nats: finite(metrics.information.value),
-        information_nats_interval: ends(&metrics.information),
+        information_nats_interval: metrics.information.ends(),
         upper_nats: metrics.upper.and_then(|upper| finite(upper.value)),
-        upper_nats_interval: metrics.upper.as_ref().and_then(ends),
+        upper_nats_interval: metrics.upper.and_then(|upper| upper.ends()),
         retrieval: finite(retrieval.interval.value),
-        retrieval_interval: ends(&retrieval.interval),
+        retrieval_interval: retrieval.interval.ends(),
         retrieval_permuted: finite(retrieval.permuted.value),
         margin_z: finite(margin_z.interval.value),
         margin_z_permuted: finite(margin_z.permuted.value),
@@ -82,14 +84,10 @@ fn point((prompts, si): &(usize, Interval)) -> ConvergencePoint {
     ConvergencePoint {
         prompts: *prompts,
         si: finite(si.value),
-        si_interval: ends(si),
+        si_interval: si.ends(),
     }
 }
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
-}
-
-fn ends(interval: &Interval) -> Option<[f64; 2]> {
-    Some([finite(interval.low)?, finite(interval.high)?])
 }

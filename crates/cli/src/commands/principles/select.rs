@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use principle::{Candidate, Pick, nearest, select as cover};
+use principle::{Candidate, Constitution, Pick, Principle, nearest, select as cover};
 use record::{PrincipleScore, Scores, write_atomic};
-use serde::Serialize;
 use serde_json::json;
 
 use super::metrics::INDISTINGUISHABLE;
@@ -14,19 +13,6 @@ use crate::error::{Failure, InputError};
 use crate::plan::new_file;
 use crate::range::some;
 use crate::terminal::{Screen, Table, output};
-
-/// A constitution file.
-#[derive(Serialize)]
-struct ConstitutionFile {
-    principle: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-struct Entry {
-    id: String,
-    positive: String,
-    negatives: Vec<String>,
-}
 
 /// Chooses, says why, and writes the file.
 ///
@@ -203,15 +189,16 @@ fn object(picks: &[Pick], pool: &[&PrincipleScore], out: &Path) -> serde_json::V
 
 /// A constitution file of scored principles.
 pub(crate) fn constitution_text(members: &[&PrincipleScore]) -> String {
-    let entry = |score: &&PrincipleScore| Entry {
+    let principle = |score: &&PrincipleScore| Principle {
         id: score.id.clone(),
+        name: score.name.clone().unwrap_or_else(|| score.id.clone()),
         positive: score.positive.clone(),
         negatives: score.negatives.clone(),
+        identifiers: None,
+        source: score.source.clone(),
     };
-    let file = ConstitutionFile {
-        principle: members.iter().map(entry).collect(),
-    };
-    toml::to_string(&file).expect("principles are plain values")
+    let principles = members.iter().map(principle).collect();
+    Constitution { principles }.to_toml()
 }
 
 fn write(picks: &[Pick], pool: &[&PrincipleScore], path: &Path) -> Result<(), InputError> {

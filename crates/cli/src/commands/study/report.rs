@@ -35,8 +35,10 @@ pub(super) fn lines(plan: &StudyPlan, outcomes: &[Outcome], screen: &Screen) -> 
     for arm in plan.arms() {
         let mut row = vec![arm.to_owned()];
         row.extend((0..FIGURES.len()).map(|figure| {
-            let Interval { low, value, high } = correlation(outcomes, arm, figure);
-            format!("{value:.2} [{low:.2}, {high:.2}]")
+            let found = correlation(outcomes, arm, figure);
+            found.ends().map_or("–".to_owned(), |[low, high]| {
+                format!("{:.2} [{low:.2}, {high:.2}]", found.value)
+            })
         }));
         table.row(row);
     }
@@ -69,10 +71,10 @@ pub(super) fn result(plan: &StudyPlan, outcomes: &[Outcome]) -> Value {
     };
     let arm = |arm: &str| {
         let figure = |(number, (_, key)): (usize, &(&str, &str))| {
-            let Interval { low, value, high } = correlation(outcomes, arm, number);
+            let found = correlation(outcomes, arm, number);
             (
                 (*key).to_owned(),
-                json!({"rho": value, "interval": [low, high]}),
+                json!({"rho": found.value, "interval": found.ends()}),
             )
         };
         let figures = FIGURES.iter().enumerate().map(figure);
@@ -89,7 +91,9 @@ fn spread(values: &[f64]) -> String {
     let (mean, deviation) = (math::mean(values), math::variance(values, 1).sqrt());
     if deviation.is_finite() {
         format!("{mean:.3} ± {deviation:.3}")
-    } else {
+    } else if mean.is_finite() {
         format!("{mean:.3}")
+    } else {
+        "–".to_owned()
     }
 }
