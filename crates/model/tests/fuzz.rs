@@ -413,13 +413,27 @@ fn what_made_a_reader_fail_once_is_refused_in_one_line() {
         refusal.ends_with("indent is 18446744073709551615, expected at most 1024 (line 1)"),
         "{refusal}"
     );
-    folder.put(
-        "chat_template.jinja",
-        "{{ 'a' | indent(18446744073709551615, true) }}",
-    );
-    let rendered = open().expect("it parses").render(&[]);
-    let refusal = rendered.expect_err("no memory is so large").to_string();
-    assert!(!refusal.contains('\n'), "{refusal}");
+    // No memory has so many columns; asking for them would end the process.
+    for wide in [
+        "{{ 'a' | indent(4000000000000, true) }}",
+        "{{ 'a' | indent(width=4000000000000) }}",
+        "{{ '%4000000000000s' | format('a') }}",
+        "{{ '%(key)-.4000000000000f' | format({'key': 1}) }}",
+        "{{ '{:>4000000000000}'.format('a') }}",
+    ] {
+        folder.put("chat_template.jinja", wide);
+        let rendered = open().expect("it parses").render(&[]);
+        let refusal = rendered.expect_err(wide).to_string();
+        let expected = " is 4000000000000, expected at most 1024 (line 1)";
+        assert!(refusal.ends_with(expected), "{wide}: {refusal}");
+    }
+    let ids = |template: &str| {
+        folder.put("chat_template.jinja", template);
+        open().expect("it parses").render(&[]).expect(template)
+    };
+    let narrow = "{{ 'a' | indent(2, true) }}|{{ '5000%% %4.1f' | format(1) }}|\
+                  {{ '{:>3}'.format('b') }}";
+    assert_eq!(ids(narrow), ids("  a|5000%  1.0|  b"));
     // minijinja's parser calls itself for each of these, and the stack is no longer.
     let deep = format!("{{%- set {} = 1 %}}", "(".repeat(100_000));
     folder.put("chat_template.jinja", &deep);

@@ -8,8 +8,8 @@ use std::io;
 
 use guard::guarded;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::value::{Kwargs, Rest, StringInput, Value, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, filters};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use policy::{Message, TextError};
 use serde::Serialize;
@@ -22,6 +22,9 @@ const NAME: &str = "chat";
 /// Parentheses inside each other, at most: minijinja 3 counts them in expressions, but not on the
 /// left of an assignment, where enough of them overflow the stack.
 const NESTED_MAX: usize = 100;
+/// Columns that a filter may add to a line, at most, and digits of a number: minijinja 3 asks for
+/// the memory of any width, and where there is none the process ends.
+const WIDTH_MAX: usize = 1024;
 
 /// A template that parsed, with the special tokens it may name.
 #[derive(Debug)]
@@ -47,8 +50,15 @@ impl ChatTemplate {
             .lstrip_blocks(true)
             .build();
         environment.set_syntax(syntax.expect("the usual delimiters"));
-        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.set_unknown_method_callback(|state, value, method, arguments| {
+            if let Some(text) = value.as_str().filter(|_| method == "format") {
+                require_narrow_fields(text)?;
+            }
+            unknown_method_callback(state, value, method, arguments)
+        });
         environment.add_filter("tojson", to_json);
+        environment.add_filter("indent", indent);
+        environment.add_filter("format", format_values);
         environment.add_function("raise_exception", |message: String| {
             Err::<Value, _>(Error::new(ErrorKind::InvalidOperation, message))
         });
@@ -90,7 +100,7 @@ impl ChatTemplate {
             ("documents", Value::from(())),
             ("add_generation_prompt", Value::from(add_generation_prompt)),
         ]));
-        // `indent` and `format` of minijinja 3.0 panic at widths that no memory has.
+        // A template can ask minijinja for what nobody tried: where it panics, that is its refusal.
         let rendered = guarded(|| self.environment.get_template(NAME)?.render(context));
         let rendered = rendered.and_then(|result| result.map_err(|error| words(&error)));
         rendered.map_err(|reason| TextError::Template { reason })
@@ -148,13 +158,9 @@ fn without_generation_tags(source: &str) -> String {
     reason = "the engine hands options over by value"
 )]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
-    const INDENT_MAX: usize = 1024;
     let indent: Option<usize> = options.get("indent")?;
     options.assert_all_used()?;
-    if let Some(width) = indent.filter(|&width| width > INDENT_MAX) {
-        let mistake = format!("indent is {width}, expected at most {INDENT_MAX}");
-        return Err(Error::new(ErrorKind::InvalidOperation, mistake));
-    }
+    require_narrow("indent", indent.unwrap_or(0))?;
     let mut bytes = Vec::new();
     let written = match indent {
         None => value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced)),
@@ -167,6 +173,58 @@ fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let failure = |text: String| Error::new(ErrorKind::BadSerialization, text);
     written.map_err(|error| failure(error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| failure(error.to_string()))
+}
+
+/// minijinja's filter, at widths that there is memory for.
+fn indent(
+    text: StringInput<'_>,
+    width: Option<usize>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    options: Kwargs,
+) -> Result<Value, Error> {
+    let named = options.get::<Option<usize>>("width")?;
+    let width = width.or(named).unwrap_or(4);
+    require_narrow("indent", width)?;
+    filters::indent(text, Some(width), first, blank, options)
+}
+
+/// minijinja's filter, at widths that there is memory for.
+fn format_values(
+    state: &mut State,
+    text: &Value,
+    values: Rest<ValueOrKwargs>,
+) -> Result<Value, Error> {
+    require_narrow_fields(text.as_str().unwrap_or_default())?;
+    filters::format(state, text, values)
+}
+
+/// Refuses numbers that are too large in `%8.3f` and in `{:8.3f}`.
+fn require_narrow_fields(text: &str) -> Result<(), Error> {
+    let is_of_field = |c: char| c.is_ascii_digit() || "#-+ .,_<>=^".contains(c);
+    let text = text.replace("%%", "");
+    let printed = text.split('%').skip(1).map(|rest| {
+        let named = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+        let field = named.map_or(rest, |(_, field)| field);
+        field.split(|c| !is_of_field(c)).next()
+    });
+    let braced = text.split('{').skip(1).map(|rest| rest.split('}').next());
+    let numbers = printed
+        .chain(braced)
+        .flatten()
+        .flat_map(|field| field.split(|c: char| !c.is_ascii_digit()));
+    for number in numbers.filter(|digits| !digits.is_empty()) {
+        require_narrow("a width to format", number.parse().unwrap_or(usize::MAX))?;
+    }
+    Ok(())
+}
+
+fn require_narrow(name: &str, width: usize) -> Result<(), Error> {
+    if width <= WIDTH_MAX {
+        return Ok(());
+    }
+    let mistake = format!("{name} is {width}, expected at most {WIDTH_MAX}");
+    Err(Error::new(ErrorKind::InvalidOperation, mistake))
 }
 
 /// A space after each comma and colon.
