@@ -23,7 +23,10 @@ const USAGE: &str = "usage: cargo xtask nano-data --out DIR [--seed 1] [--rows 1
        cargo xtask fuzz [--seconds 600] [--only READER]";
 
 /// The program that `cargo build --release` makes.
-const PROGRAM: &str = "target/release/enigma";
+fn program() -> String {
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    format!("{target}/release/enigma")
+}
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,10 +69,10 @@ fn main() -> ExitCode {
     };
     let done = match asked {
         Command::NanoData { out, seed, rows } => nano_data(&out, seed, rows),
-        Command::NanoFollows { model } => nano::following(PROGRAM, &model),
+        Command::NanoFollows { model } => nano::following(&program(), &model),
         Command::Arms { out, seeds } => {
             let said = &mut |line: &str| eprintln!("{line}");
-            arms::compare(PROGRAM, &out, seeds, said).map_err(|error| error.to_string())
+            arms::compare(&program(), &out, seeds, said).map_err(|error| error.to_string())
         }
         Command::Plant { out, only } => plant::plant(&out, &only, &mut |line| eprintln!("{line}")),
         Command::Fuzz { seconds, only } => {
