@@ -145,7 +145,8 @@ pub(crate) fn forward(
     let launch = cuda.kernel(program, name).read(qkv_nc.card().values());
     let launch = launch.write(out_nq.card_mut().values_mut());
     let launch = launch.write(log_sum_exp.card_mut().values_mut());
-    let launch = launch.read(&segments(cuda, layout)).read(&tiles);
+    let segments = segments(cuda, layout);
+    let launch = launch.read(&segments).read(&tiles);
     let launch = facts(launch, heads, rule).word(window(rule));
     launch.run(
         [count, heads.query, 1],
@@ -245,9 +246,8 @@ pub(crate) fn append(cuda: &Cuda, heads: &Heads, qkv_rc: &Matrix, cache: &mut Ma
     let width = 2 * heads.key_value * heads.size;
     let count = at.len() * width;
     let launch = cuda.core("append_rows").read(qkv_rc.card().values());
-    let launch = launch
-        .write(cache.card_mut().values_mut())
-        .read(&cuda.table(at));
+    let at = cuda.table(at);
+    let launch = launch.write(cache.card_mut().values_mut()).read(&at);
     let launch = launch.size(count).size(heads.columns());
     launch.size(heads.query_columns()).size(width).over(count);
 }
@@ -314,14 +314,16 @@ pub(crate) fn cached(
     let count = seen.parts_max * rows * heads.query * (heads.size + 2);
     let mut states = Buffer::<f32>::unset(cuda, count);
     if seen.parts_max > 0 {
-        let launch = reads("attention_cached_shared").read(&cuda.table(&seen.parts));
+        let parts = cuda.table(&seen.parts);
+        let launch = reads("attention_cached_shared").read(&parts);
         let launch = facts(launch.write(&mut states).size(rows), heads, rule);
         let words = (SHARED_QUERIES + 2 * WARP) * (columns + 1);
         let turns = (seen.rows_max * queries).div_ceil(SHARED_QUERIES);
         let grid = [seen.parts.len() / 5, heads.key_value, turns];
         launch.run(grid, [THREADS, 1], words * size_of::<f32>());
     }
-    let launch = reads("attention_cached").read(&cuda.table(&seen.spans));
+    let spans = cuda.table(&seen.spans);
+    let launch = reads("attention_cached").read(&spans);
     let launch = launch.read(&states).write(out_rq.card_mut().values_mut());
     let launch = launch.write(log_sum_exp_rh.card_mut().values_mut());
     let turns = queries.div_ceil(CACHED_QUERIES);

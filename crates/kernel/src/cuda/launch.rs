@@ -102,15 +102,15 @@ impl Cuda {
     }
 }
 
-impl Launch<'_> {
+impl<'a> Launch<'a> {
     fn argument(mut self, kind: &'static str, value: u64) -> Self {
         self.kinds.push(kind);
         self.values.push(value);
         self
     }
 
-    /// A buffer that the kernel reads.
-    pub(super) fn read<T: Element>(self, buffer: &Buffer<T>) -> Self {
+    /// A buffer that the kernel reads, and which lives until it is launched.
+    pub(super) fn read<T: Element>(self, buffer: &'a Buffer<T>) -> Self {
         self.argument(T::READ, buffer.address(0))
     }
 
