@@ -8,7 +8,8 @@ use policy::{Request, Sampler};
 use serde_json::json;
 
 use super::failed;
-use super::report::{Fact, Part, Report, lengths, median};
+use super::lengths::lengths;
+use super::report::{Fact, Part, Report, median};
 use super::subject::{DRAWS, Planned, Subject, sampling, whole};
 use super::watch::Watch;
 use crate::arguments::BenchDecodeArguments;

@@ -10,7 +10,8 @@ use serde_json::json;
 use trainer::{Schedule, Settings, Task, Training};
 
 use super::failed;
-use super::report::{Fact, Part, Report, lengths, median};
+use super::lengths::lengths;
+use super::report::{Fact, Part, Report, median};
 use super::subject::{DRAWS, LEARNING_RATE, Planned, Subject, mib, sampling, whole};
 use super::watch::Watch;
 use super::words::{Remainder, Words, text};

@@ -6,6 +6,7 @@
 
 mod decode;
 mod grpo;
+mod lengths;
 mod report;
 mod shape;
 mod subject;

@@ -8,7 +8,8 @@ use policy::{Batch, Policy, Row, Signals};
 use serde_json::json;
 
 use super::failed;
-use super::report::{Fact, Part, Report, lengths};
+use super::lengths::lengths;
+use super::report::{Fact, Part, Report};
 use super::subject::{DRAWS, LEARNING_RATE, Planned, Subject, whole};
 use super::watch::Watch;
 use crate::arguments::{BenchUpdateArguments, WorkArguments};

@@ -2,7 +2,7 @@
 
 use model::{Config, Inspection, TokenizerFacts};
 
-use super::inspect::Memory;
+use super::memory::Memory;
 use crate::arguments::InspectArguments;
 use crate::terminal::{Screen, grouped};
 

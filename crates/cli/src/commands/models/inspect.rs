@@ -1,27 +1,15 @@
 //! `enigma models inspect`: what a model is, what it takes, and what of it is not supported.
 
-use model::{Config, Inspection, LoraOptions, TargetModules, Trained, Workload};
+use model::{Config, Inspection};
 use serde_json::{Value, json};
 
 use super::describe::describe;
+use super::memory::{Memory, memory};
 use crate::arguments::InspectArguments;
 use crate::error::{Failure, InputError};
 use crate::machine;
 use crate::range::some;
 use crate::terminal::{Screen, output};
-
-/// Memory of a model at a batch, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
-    /// Weights that LoRA trains.
-    pub(super) adapters: usize,
-    /// AdamW on all weights, with the frozen reference.
-    pub(super) full: usize,
-    /// AdamW on LoRA's.
-    pub(super) lora: usize,
-    /// Completions alone.
-    pub(super) sample: usize,
-}
 
 /// Looks at the model and says what it found; a model that is not supported is no error.
 ///
@@ -50,45 +38,6 @@ pub(super) fn inspect(arguments: &InspectArguments, screen: &Screen) -> Result<(
         output(&line)?;
     }
     Ok(())
-}
-
-fn memory(config: &Config, arguments: &InspectArguments) -> Memory {
-    let InspectArguments {
-        rows,
-        tokens,
-        prompt_tokens,
-        rank,
-        ..
-    } = *arguments;
-    let workload = Workload {
-        computed_tokens: rows * (prompt_tokens + tokens),
-        completions: rows,
-        max_completion_length: tokens,
-        prompt_tokens: rows * prompt_tokens,
-        gradient_checkpointing: false,
-        sampling_dtype: model::Dtype::F32,
-    };
-    let options = lora(rank);
-    let full = Trained::Full {
-        keeps_reference: true,
-    };
-    Memory {
-        adapters: config.lora_parameters(&options),
-        full: config.training_bytes(&workload, full),
-        lora: config.training_bytes(&workload, Trained::Lora(&options)),
-        sample: config.sampling_bytes(&workload),
-    }
-}
-
-/// Adapters beside every linear module.
-fn lora(rank: usize) -> LoraOptions {
-    LoraOptions {
-        r: rank,
-        lora_alpha: 2.0 * rank as f64,
-        lora_dropout: 0.0,
-        target_modules: TargetModules::AllLinear,
-        use_rslora: false,
-    }
 }
 
 fn object(found: &Inspection, memory: Option<Memory>, arguments: &InspectArguments) -> Value {

@@ -2,6 +2,7 @@
 
 mod describe;
 mod inspect;
+mod memory;
 mod merge;
 
 use crate::arguments::{ModelsArguments, ModelsCommand};
