@@ -177,7 +177,7 @@ impl Part {
                 ahead_every: tiles,
             };
             // SAFETY: rows and columns of the tile lie in the target, or in the edge.
-            unsafe { product.by_columns::<V, R>() }
+            unsafe { product.by_columns::<V, R, 2>() }
             if !whole {
                 edge.give(target, rows, &columns);
             }

@@ -259,7 +259,7 @@ const EXTENT_MIN: usize = 96;
 /// Rows of outputs, at most, for which [`multiply`]'s copies of large blocks do not pay.
 const FEW_ROWS: usize = 32;
 /// Rows of outputs for which copying the operands of a decoding step does.
-const PACKED_ROWS: RangeInclusive<usize> = 16..=128;
+const PACKED_ROWS: RangeInclusive<usize> = 8..=128;
 /// Entries of a right operand from which it is taken to come from memory: a decoder with weights
 /// this large does not fit a core's cache.
 const STREAMED_MIN: usize = 1 << 18;

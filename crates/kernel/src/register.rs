@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256, __m512, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
+    __m256, __m512, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
     _mm_prefetch, _mm_shuffle_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
     _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
     _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_storeu_ps,
@@ -21,7 +21,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// The sum of the lanes.
     unsafe fn sum(self) -> f32;
-    /// Asks for the cache line of an address, which may lie outside any allocation.
+    /// Asks for the cache line of an address, which may lie outside any allocation, to come into
+    /// the core's second cache: more can be under way to that one than to the first.
     fn fetch(at: *const f32);
 }
 
@@ -59,7 +60,7 @@ macro_rules! vector {
             #[inline(always)]
             fn fetch(at: *const f32) {
                 // SAFETY: a prefetch never faults.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
         }
     };

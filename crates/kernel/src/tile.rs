@@ -18,7 +18,7 @@ use crate::vector::Width;
 /// few that their pages stay known to the processor.
 const DEPTH: usize = 64;
 /// The same where the right operand comes from memory; the next rows are fetched meanwhile.
-const DEPTH_STREAMED: usize = 16;
+const DEPTH_STREAMED: usize = 32;
 
 /// The operands of a product, as pointers and strides.
 #[derive(Clone, Copy)]
@@ -125,14 +125,20 @@ unsafe fn dot_rows_in<V: Vector>(x: &[f32], w: *const f32, stride: usize, produc
 #[target_feature(enable = "avx512f")]
 fn run_avx512(product: Product) {
     // SAFETY: a product's pointers are valid for its shape and strides.
-    unsafe { product.by_depth::<__m512, 8>() }
+    unsafe {
+        match product.source {
+            Source::Cache => product.by_depth::<__m512, 8, 2>(),
+            // Rows are few there; a wide tile reads more of each row of `w` at a time.
+            Source::Memory => product.by_depth::<__m512, 4, 4>(),
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2(product: Product) {
     // SAFETY: as above.
-    unsafe { product.by_depth::<__m256, 4>() }
+    unsafe { product.by_depth::<__m256, 4, 2>() }
 }
 
 // The steps are inlined into the functions above and compiled for their features; plain counted
@@ -181,16 +187,16 @@ impl Product {
             Width::Baseline => {}
         }
         // SAFETY: a product's pointers are valid for its shape and strides.
-        unsafe { self.by_depth::<[f32; 4], 4>() }
+        unsafe { self.by_depth::<[f32; 4], 4, 2>() }
     }
 
-    /// The product, in tiles of `R` rows and two vectors.
+    /// The product, in tiles of `R` rows and `C` vectors.
     ///
     /// # Safety
     /// The pointers must be valid for the product's rows, columns and depth at its strides, and
     /// nothing else may hold the entries of `y`. So also below.
     #[inline(always)]
-    unsafe fn by_depth<V: Vector, const R: usize>(self) {
+    unsafe fn by_depth<V: Vector, const R: usize, const C: usize>(self) {
         let mut from = 0;
         let step = if self.source == Source::Memory {
             DEPTH_STREAMED
@@ -208,20 +214,20 @@ impl Product {
                     add: self.add || from > 0,
                     ..self
                 };
-                part.by_columns::<V, R>();
+                part.by_columns::<V, R, C>();
             }
             from += step;
         }
     }
 
     #[inline(always)]
-    pub(crate) unsafe fn by_columns<V: Vector, const R: usize>(self) {
+    pub(crate) unsafe fn by_columns<V: Vector, const R: usize, const C: usize>(self) {
         let mut column = 0;
         // SAFETY: each strip takes columns that are left.
         unsafe {
-            while column + 2 * V::LANES <= self.columns {
-                self.strip::<V, R, 2>(column);
-                column += 2 * V::LANES;
+            while column + C * V::LANES <= self.columns {
+                self.strip::<V, R, C>(column);
+                column += C * V::LANES;
             }
             while column + V::LANES <= self.columns {
                 self.strip::<V, R, 1>(column);
@@ -240,31 +246,40 @@ impl Product {
         let mut row = 0;
         // SAFETY: each tile takes rows that are left.
         unsafe {
-            if self.source == Source::Memory && R <= self.rows {
-                self.tile::<V, R, C, true>(row, column);
-                row += R;
-            }
             while row + R <= self.rows {
-                self.tile::<V, R, C, false>(row, column);
+                self.tile::<V, R, C>(row, column);
                 row += R;
             }
             while row + 4 <= self.rows {
-                self.tile::<V, 4, C, false>(row, column);
+                self.tile::<V, 4, C>(row, column);
                 row += 4;
             }
             if row + 2 <= self.rows {
-                self.tile::<V, 2, C, false>(row, column);
+                self.tile::<V, 2, C>(row, column);
                 row += 2;
             }
             if row < self.rows {
-                self.tile::<V, 1, C, false>(row, column);
+                self.tile::<V, 1, C>(row, column);
             }
         }
     }
 
-    /// `R` rows of `C` vectors, in registers; `F` fetches the next rows of `w` meanwhile.
+    /// `R` rows of `C` vectors; the first fetch the next rows of `w` where it is in memory.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const R: usize, const C: usize, const F: bool>(
+    unsafe fn tile<V: Vector, const R: usize, const C: usize>(self, row: usize, column: usize) {
+        // SAFETY: as the caller's.
+        unsafe {
+            if row == 0 && self.source == Source::Memory {
+                self.sums::<V, R, C, true>(row, column);
+            } else {
+                self.sums::<V, R, C, false>(row, column);
+            }
+        }
+    }
+
+    /// The same in registers; `F` fetches the next rows of `w` meanwhile.
+    #[inline(always)]
+    unsafe fn sums<V: Vector, const R: usize, const C: usize, const F: bool>(
         self,
         row: usize,
         column: usize,
@@ -333,7 +348,9 @@ mod tests {
             y
         };
         // SAFETY: the product is valid.
-        let mut results = vec![run(&|product| unsafe { product.by_depth::<[f32; 4], 4>() })];
+        let mut results = vec![run(&|product| unsafe {
+            product.by_depth::<[f32; 4], 4, 2>();
+        })];
         if !matches!(Width::of_processor(), Width::Baseline) {
             // SAFETY: the processor has AVX2 and FMA.
             results.push(run(&|product| unsafe { run_avx2(product) }));
