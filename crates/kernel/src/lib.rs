@@ -40,6 +40,7 @@ pub mod head_norm;
 pub mod linear;
 pub mod low_rank;
 pub mod norm;
+pub mod normal;
 mod packed;
 pub mod pool;
 pub mod rms_norm;

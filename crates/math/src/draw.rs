@@ -41,10 +41,15 @@ impl Key {
 
     /// Two independent standard normal draws at `counter`, for little more than one.
     pub fn normal_pair(self, counter: u64) -> [f64; 2] {
-        let [a, b] = self.words(counter, STREAM_NORMAL);
+        let [a, b] = self.normal_bits(counter);
         let radius = (-2.0 * (1.0 - unit(a)).ln()).sqrt();
         let (sine, cosine) = (std::f64::consts::TAU * unit(b)).sin_cos();
         [radius * cosine, radius * sine]
+    }
+
+    /// The uniform bits of which [`normal_pair`](Self::normal_pair) makes radius and angle.
+    pub fn normal_bits(self, counter: u64) -> [u64; 2] {
+        self.words(counter, STREAM_NORMAL)
     }
 
     /// A uniform integer in `0..bound` at `counter`; its bias is below `bound`/2⁶⁴.

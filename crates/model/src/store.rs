@@ -1,6 +1,8 @@
 //! Parameters from a model's tensors and back, by the one table of names.
 
-use kernel::Device;
+use std::array::from_fn;
+
+use kernel::{Device, normal};
 use math::Key;
 
 use crate::decoder::{Parameters, Part, Place, Tensor, tensors};
@@ -138,21 +140,24 @@ fn each(outer: usize, inner: usize, mut visit: impl FnMut(usize, usize, usize)) 
     }
 }
 
-/// Entries that are worth a thread: about a millisecond.
+/// Entries that are worth a thread: some hundred microseconds.
 const DRAWN_MIN: usize = 1 << 15;
+/// Pairs that are drawn at a time, so that their bits stay in a core's first cache.
+const PAIRS: usize = 512;
 
-/// Normal numbers of mean 0, entries `2i` and `2i + 1` at counter `i`, drawn by so many threads.
+/// Normal numbers of mean 0, entries `2i` and `2i + 1` at counter `i`, drawn by so many threads:
+/// up to rounding what [`Key::normal_pair`] gives.
 fn normals(key: Key, deviation: f64, count: usize, threads: usize) -> Vec<f32> {
     let mut values = vec![0.0; count];
     let part = count.div_ceil(threads).max(DRAWN_MIN).next_multiple_of(2);
     std::thread::scope(|scope| {
         for (index, values) in values.chunks_mut(part).enumerate() {
             scope.spawn(move || {
-                for (counter, pair) in (part / 2 * index..).zip(values.chunks_mut(2)) {
-                    let drawn = key.normal_pair(counter as u64);
-                    for (value, drawn) in pair.iter_mut().zip(drawn) {
-                        *value = (deviation * drawn) as f32;
-                    }
+                let first = part / 2 * index;
+                for (block, values) in values.chunks_mut(2 * PAIRS).enumerate() {
+                    let counter = |pair: usize| (first + PAIRS * block + pair) as u64;
+                    let bits: [_; PAIRS] = from_fn(|pair| key.normal_bits(counter(pair)));
+                    normal::from_bits(&bits, deviation, values);
                 }
             });
         }
@@ -177,6 +182,36 @@ impl Place {
                 Part::QkvBias | Part::OutputBias => Some(0.0),
                 Part::Qkv | Part::Output | Part::GateUp | Part::Down => None,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_the_drawn_normals_whatever_the_number_of_threads() {
+        let (key, count) = (Key::new(3), 3 * DRAWN_MIN + 77);
+        let values = normals(key, 0.02, count, 1);
+        for threads in [2, 3, 8] {
+            assert_eq!(
+                normals(key, 0.02, count, threads),
+                values,
+                "{threads} threads"
+            );
+        }
+        for (counter, pair) in values.chunks(2).enumerate() {
+            let expected = key.normal_pair(counter as u64);
+            for (found, expected) in pair.iter().zip(expected) {
+                let error = (f64::from(*found) - 0.02 * expected).abs();
+                let unit = (0.02 * expected).abs() * f64::from(f32::EPSILON);
+                assert!(
+                    error <= unit,
+                    "{found} at {counter}, drawn {}",
+                    0.02 * expected
+                );
+            }
         }
     }
 }
