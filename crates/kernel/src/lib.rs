@@ -25,6 +25,7 @@ mod device;
 mod matrix;
 mod product;
 mod register;
+mod repeated;
 mod rms;
 mod tile;
 
@@ -56,4 +57,5 @@ pub use cuda::{
 };
 pub use device::{Cpu, Device};
 pub use matrix::{Matrix, Mode};
+pub use repeated::{Dispatch, Repeated};
 pub use rms::Norm;

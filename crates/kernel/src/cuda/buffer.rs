@@ -7,7 +7,9 @@ use cudarc::driver::sys::{CUmemPool_attribute, CUstream};
 use cudarc::driver::{CudaStream, result};
 
 use super::Cuda;
-use super::fault::{allocated, done};
+use super::fault::done;
+use super::listing::{Work, expect_none, give, put, take};
+use super::room::Block;
 
 /// A type that a buffer may hold, and its name in the kernels.
 pub(crate) trait Element: Copy {
@@ -38,7 +40,7 @@ elements! {
 /// Some entries in the card's memory.
 pub(crate) struct Buffer<T: Element> {
     stream: Arc<CudaStream>,
-    pointer: u64,
+    block: Block,
     length: usize,
     entries: PhantomData<T>,
 }
@@ -50,14 +52,22 @@ impl<T: Element> Buffer<T> {
     }
 
     pub(super) fn unset_on(stream: &Arc<CudaStream>, length: usize) -> Buffer<T> {
-        let bytes = (length * size_of::<T>()).max(1);
-        // SAFETY: the stream is the card's own.
-        let pointer = unsafe { result::malloc_async(bound(stream), bytes) };
-        let memory = || done("cuMemGetInfo", stream.context().mem_get_info());
-        let pointer = allocated(bytes, pointer, memory);
+        Buffer::of(stream, take(stream, bytes::<T>(length)), length)
+    }
+
+    /// A copy of these values that is there before any work that is still listed.
+    pub(super) fn sent(stream: &Arc<CudaStream>, values: &[T]) -> Buffer<T> {
+        let length = values.len();
+        let block = Block::new(stream, bytes::<T>(length));
+        let mut buffer = Buffer::of(stream, block, length);
+        buffer.send(values);
+        buffer
+    }
+
+    fn of(stream: &Arc<CudaStream>, block: Block, length: usize) -> Buffer<T> {
         Buffer {
             stream: Arc::clone(stream),
-            pointer,
+            block,
             length,
             entries: PhantomData,
         }
@@ -80,19 +90,27 @@ impl<T: Element> Buffer<T> {
     /// The address of the entry at `offset`.
     pub(super) fn address(&self, offset: usize) -> u64 {
         assert!(offset <= self.length, "entry {offset} of {}", self.length);
-        self.pointer + (offset * size_of::<T>()) as u64
+        self.block.pointer + (offset * size_of::<T>()) as u64
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     /// Sets every entry to zero.
     pub(super) fn clear(&mut self) {
-        let (stream, bytes) = (bound(&self.stream), self.length * size_of::<T>());
-        // SAFETY: the bytes are this buffer's.
-        let cleared = unsafe { result::memset_d8_async(self.pointer, 0, bytes, stream) };
-        done("cuMemsetD8Async", cleared);
+        let (to, bytes) = (self.block.pointer, self.length * size_of::<T>());
+        put(&self.stream, Work::Clear { to, bytes });
     }
 
     /// Overwrites the first entries.
     pub(super) fn write(&mut self, values: &[T]) {
+        expect_none(&self.stream);
+        self.send(values);
+    }
+
+    /// Overwrites the first entries before any work that is still listed.
+    pub(super) fn send(&mut self, values: &[T]) {
         assert!(values.len() <= self.length, "more values than entries");
         if values.is_empty() {
             return;
@@ -100,7 +118,7 @@ impl<T: Element> Buffer<T> {
         let stream = bound(&self.stream);
         // SAFETY: the entries are this buffer's; the driver has read pageable memory of the host
         // when the call returns.
-        let written = unsafe { result::memcpy_htod_async(self.pointer, values, stream) };
+        let written = unsafe { result::memcpy_htod_async(self.block.pointer, values, stream) };
         done("cuMemcpyHtoDAsync", written);
     }
 
@@ -108,15 +126,12 @@ impl<T: Element> Buffer<T> {
     pub(super) fn copy(&mut self, at: usize, from: &Buffer<T>, start: usize, count: usize) {
         let inside = at + count <= self.length && start + count <= from.length;
         assert!(inside, "a copy beyond its buffers");
-        let (stream, bytes) = (bound(&self.stream), count * size_of::<T>());
+        let bytes = count * size_of::<T>();
         if bytes == 0 {
             return;
         }
-        // SAFETY: both ranges are inside their buffers, as asserted, and in the stream's order.
-        let copied = unsafe {
-            result::memcpy_dtod_async(self.address(at), from.address(start), bytes, stream)
-        };
-        done("cuMemcpyDtoDAsync", copied);
+        let (to, from) = (self.address(at), from.address(start));
+        put(&self.stream, Work::Copy { to, from, bytes });
     }
 
     /// A copy of the first entries on the host, once all work before it is done.
@@ -125,13 +140,14 @@ impl<T: Element> Buffer<T> {
         T: Default,
     {
         assert!(count <= self.length, "{count} entries of {}", self.length);
+        expect_none(&self.stream);
         let mut values = vec![T::default(); count];
         if count == 0 {
             return values;
         }
         let stream = bound(&self.stream);
         // SAFETY: the vector has as many entries as are copied, and lives until they are.
-        let copied = unsafe { result::memcpy_dtoh_async(&mut values, self.pointer, stream) };
+        let copied = unsafe { result::memcpy_dtoh_async(&mut values, self.block.pointer, stream) };
         done("cuMemcpyDtoHAsync", copied);
         // SAFETY: the stream is the card's own.
         let waited = unsafe { result::stream::synchronize(stream) };
@@ -142,11 +158,13 @@ impl<T: Element> Buffer<T> {
 
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
-        // An error here was that of an earlier call, which has said so.
-        let _ = self.stream.context().bind_to_thread();
-        // SAFETY: nobody else holds the pointer; the stream frees it after the work before it.
-        let _ = unsafe { result::free_async(self.pointer, self.stream.cu_stream()) };
+        give(&self.stream, self.block.clone());
     }
+}
+
+/// Bytes of so many entries, at least one.
+fn bytes<T>(length: usize) -> usize {
+    (length * size_of::<T>()).max(1)
 }
 
 /// The values of a matrix on a card.

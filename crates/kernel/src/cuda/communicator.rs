@@ -16,6 +16,7 @@ use cudarc::driver::DriverError;
 use cudarc::driver::sys::{CUresult, CUstream, cuStreamQuery};
 
 use super::fault::done;
+use super::listing::expect_none;
 use super::{Cuda, CudaError};
 use crate::matrix::Matrix;
 
@@ -249,6 +250,7 @@ impl Communicator {
     /// Queues the sums as one call, so that small matrices do not cost a launch each.
     fn queue(&mut self, matrices: Vec<&mut Matrix>) -> Result<(), CudaError> {
         let (library, handle) = (self.library, self.handle());
+        expect_none(&self.card.card.stream);
         let stream = self.card.bound_stream();
         // SAFETY: a group takes no arguments.
         let mut code = unsafe { (library.group_start)() };

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
+use std::sync::Arc;
 
 use cudarc::driver::result;
-use cudarc::driver::sys::{CUfunction, CUfunction_attribute};
+use cudarc::driver::sys::{CUfunction, CUfunction_attribute, CUstream};
 
 use super::buffer::{Buffer, Element};
 use super::compile::{Program, cubin, parameters};
 use super::fault::{done, stopped};
+use super::listing::{Work, put};
 use super::{Cuda, CudaError, words};
 
 /// Threads of a block of a kernel that walks entries.
@@ -18,25 +20,38 @@ const SHARED_FREE: usize = 48 << 10;
 
 /// The kernels of a program on a card.
 pub(super) struct Module {
-    kernels: HashMap<String, Kernel>,
+    kernels: HashMap<String, Arc<Kernel>>,
 }
 
-// SAFETY: handles of the driver may be used by every thread that has bound the context.
-unsafe impl Send for Module {}
-
-#[derive(Clone)]
 struct Kernel {
     function: CUfunction,
     /// The types of its parameters, as in its source.
     parameters: Vec<String>,
 }
 
+// SAFETY: handles of the driver may be used by every thread that has bound the context.
+unsafe impl Send for Kernel {}
+// SAFETY: as above; nothing of a kernel changes.
+unsafe impl Sync for Kernel {}
+
 /// A launch that is being put together.
 pub(super) struct Launch<'a> {
     cuda: &'a Cuda,
     name: &'static str,
-    kernel: Kernel,
+    kernel: Arc<Kernel>,
     kinds: Vec<&'static str>,
+    values: Vec<u64>,
+}
+
+/// A launch that is put together.
+#[derive(PartialEq)]
+pub(super) struct Call {
+    name: &'static str,
+    function: CUfunction,
+    grid: [u32; 3],
+    threads: [u32; 2],
+    /// Dynamic shared memory of a block in bytes.
+    shared: usize,
     /// Each argument's bytes, the lowest first.
     values: Vec<u64>,
 }
@@ -66,7 +81,7 @@ impl Cuda {
                 function,
                 parameters,
             };
-            kernels.insert(name, kernel);
+            kernels.insert(name, Arc::new(kernel));
         }
         let mut modules = card.modules.lock().expect("no thread panics in here");
         modules.insert(program, Module { kernels });
@@ -79,7 +94,8 @@ impl Cuda {
             let modules = self.card.modules.lock().expect("no thread panics in here");
             let module = modules.get(&program)?;
             let kernel = module.kernels.get(name);
-            Some(kernel.unwrap_or_else(|| panic!("no kernel {name}")).clone())
+            let kernel = kernel.unwrap_or_else(|| panic!("no kernel {name}"));
+            Some(Arc::clone(kernel))
         };
         let kernel = loaded().unwrap_or_else(|| {
             if let Err(error) = self.load(program) {
@@ -150,7 +166,7 @@ impl<'a> Launch<'a> {
 
     /// Runs a grid of blocks; `shared` is the dynamic shared memory of a block in bytes. An empty
     /// grid runs nothing.
-    pub(super) fn run(mut self, grid: [usize; 3], threads: [usize; 2], shared: usize) {
+    pub(super) fn run(self, grid: [usize; 3], threads: [usize; 2], shared: usize) {
         let Launch { cuda, name, .. } = self;
         assert_eq!(self.kinds, self.kernel.parameters, "arguments of {name}");
         if grid.contains(&0) {
@@ -158,32 +174,47 @@ impl<'a> Launch<'a> {
         }
         let fits = grid[0] < 1 << 31 && grid[1] < 1 << 16 && grid[2] < 1 << 16;
         assert!(fits, "a grid of {grid:?} for {name}");
-        let function = self.kernel.function;
-        let stream = cuda.bound_stream();
-        if shared > SHARED_FREE {
+        let call = Call {
+            name,
+            function: self.kernel.function,
+            grid: grid.map(|count| count as u32),
+            threads: threads.map(|count| count as u32),
+            shared,
+            values: self.values,
+        };
+        put(&cuda.card.stream, Work::Call(call));
+    }
+}
+
+impl Call {
+    /// Puts it on a stream, whose context is bound to this thread.
+    #[track_caller]
+    pub(super) fn start(&self, stream: CUstream) {
+        if self.shared > SHARED_FREE {
             let wanted = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            let bytes = shared.cast_signed() as i32;
+            let bytes = self.shared.cast_signed() as i32;
             // SAFETY: the function is of a module that is never unloaded.
-            let set = unsafe { result::function::set_function_attribute(function, wanted, bytes) };
+            let set =
+                unsafe { result::function::set_function_attribute(self.function, wanted, bytes) };
             done("cuFuncSetAttribute", set);
         }
-        let pointer = |value: &mut u64| (&raw mut *value).cast::<c_void>();
-        let mut arguments: Vec<_> = self.values.iter_mut().map(pointer).collect();
-        let [x, y, z] = grid.map(|count| count as u32);
-        let [across, down] = threads.map(|count| count as u32);
+        let pointer = |value: &u64| (&raw const *value).cast_mut().cast::<c_void>();
+        let mut arguments: Vec<_> = self.values.iter().map(pointer).collect();
+        let ([x, y, z], [across, down]) = (self.grid, self.threads);
         // SAFETY: number and types of the arguments are those of the kernel's declaration, as
-        // asserted; buffers live until work queued before their release is done; that a kernel
-        // stays inside them is tested on every shape of the tests with guarded memory.
+        // asserted where it was put together, and the call copies them; buffers live until work
+        // queued before their release is done; that a kernel stays inside them is tested on every
+        // shape of the tests with guarded memory.
         let launched = unsafe {
             result::launch_kernel(
-                function,
+                self.function,
                 (x, y, z),
                 (across, down, 1),
-                shared as u32,
+                self.shared as u32,
                 stream,
                 &mut arguments,
             )
         };
-        done(name, launched);
+        done(self.name, launched);
     }
 }

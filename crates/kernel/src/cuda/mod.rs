@@ -6,7 +6,8 @@
 //! float32, or in float32 throughout; all else is float32.
 //!
 //! Work is queued on one stream and done in order; only what copies to the host waits for it. Sums
-//! run in a fixed order, so equal inputs give equal bits on one card.
+//! run in a fixed order, so equal inputs give equal bits on one card. Work that is repeated is
+//! listed first, and then one launch of a graph where it can be (`graph.rs`).
 //!
 //! An operation that the card refuses leaves all work on it at once (`fault.rs`). Start at
 //! [`Cuda`], then read `launch.rs`.
@@ -16,10 +17,13 @@ mod communicator;
 mod compile;
 mod fault;
 mod launch;
+mod listing;
+mod room;
 mod table;
 
 pub(crate) mod attention;
 pub(crate) mod elements;
+pub(crate) mod graph;
 pub(crate) mod head;
 pub(crate) mod low_rank;
 pub(crate) mod norms;
@@ -233,6 +237,7 @@ impl Cuda {
 
     /// Waits until all work is done.
     pub(crate) fn wait(&self) {
+        listing::expect_none(&self.card.stream);
         done("cuStreamSynchronize", self.card.stream.synchronize());
     }
 

@@ -16,9 +16,11 @@ use cudarc::cublaslt::sys::{
     cudaDataType_t as DataType,
 };
 use cudarc::driver::CudaStream;
+use cudarc::driver::sys::CUstream;
 
 use super::buffer::{Buffer, bound};
 use super::fault::stopped;
+use super::listing::{Work, put};
 use super::{Cuda, CudaError, Precision, elements};
 use crate::matrix::{Matrix, Mode};
 
@@ -49,6 +51,17 @@ struct Shape {
     aligned: [bool; 3],
     half: bool,
     adds: bool,
+}
+
+/// A product that is ready to be queued.
+#[derive(PartialEq)]
+pub(super) struct Product {
+    handle: cublasLtHandle_t,
+    shape: Shape,
+    algorithm: cublasLtMatmulAlgo_t,
+    /// Of the left and the right operand, and of the target.
+    addresses: [u64; 3],
+    workspace: u64,
 }
 
 /// An operand: all rows of a matrix and a range of its columns, or the transpose of that.
@@ -182,11 +195,60 @@ pub(super) fn multiply_rounded(
 
 #[track_caller]
 fn run(cuda: &Cuda, shape: &Shape, addresses: [u64; 3]) {
-    let done = cuda.card.products.run(&cuda.card.stream, shape, addresses);
-    if let Err(error) = done {
-        let (rows, columns) = (shape.rows, shape.columns);
-        let call = format!("cuBLASLt's product of {rows} x {} x {columns}", shape.inner);
-        stopped(&call, &error.to_string());
+    let products = &cuda.card.products;
+    let algorithm = products.algorithm(shape);
+    let product = Product {
+        handle: products.handle,
+        shape: *shape,
+        algorithm: algorithm.unwrap_or_else(|error| refused(shape, error)),
+        addresses,
+        workspace: products.workspace.address(0),
+    };
+    put(&cuda.card.stream, Work::Product(product));
+}
+
+#[track_caller]
+fn refused(shape: &Shape, error: result::CublasError) -> ! {
+    let (rows, columns) = (shape.rows, shape.columns);
+    let call = format!("cuBLASLt's product of {rows} x {} x {columns}", shape.inner);
+    stopped(&call, &error.to_string())
+}
+
+impl Product {
+    /// Puts it on a stream, whose context is bound to this thread.
+    #[track_caller]
+    pub(super) fn start(&self, stream: CUstream) {
+        let started = self.queue(stream);
+        started.unwrap_or_else(|error| refused(&self.shape, error));
+    }
+
+    fn queue(&self, stream: CUstream) -> Result<(), result::CublasError> {
+        let plan = Plan::new(&self.shape)?;
+        let (alpha, beta) = (1.0_f32, if self.shape.adds { 1.0_f32 } else { 0.0 });
+        let [a, b, c] = self.addresses.map(|address| address as *const c_void);
+        // SAFETY: the layouts say what the operands hold, as asserted where the shape was made; the
+        // scalars are float32, as the plan says, and read before the call returns; the handle and
+        // the workspace live as long as the card.
+        unsafe {
+            result::matmul(
+                self.handle,
+                plan.product,
+                (&raw const alpha).cast(),
+                (&raw const beta).cast(),
+                b,
+                plan.layouts[0],
+                a,
+                plan.layouts[1],
+                c,
+                plan.layouts[2],
+                c.cast_mut(),
+                plan.layouts[2],
+                &raw const self.algorithm,
+                self.workspace as *mut c_void,
+                WORKSPACE_BYTES,
+                stream.cast(),
+            )
+        }
     }
 }
 
@@ -234,51 +296,13 @@ impl Products {
         })
     }
 
-    fn run(
-        &self,
-        stream: &CudaStream,
-        shape: &Shape,
-        [a, b, c]: [u64; 3],
-    ) -> Result<(), result::CublasError> {
-        let plan = Plan::new(shape)?;
-        let algorithm = self.algorithm(shape, &plan)?;
-        let (alpha, beta) = (1.0_f32, if shape.adds { 1.0_f32 } else { 0.0 });
-        let address = |address: u64| address as *const c_void;
-        let stream = bound(stream);
-        // SAFETY: the layouts say what the operands hold, as asserted where the shape was made; the
-        // scalars are float32, as the plan says, and read before the call returns.
-        unsafe {
-            result::matmul(
-                self.handle,
-                plan.product,
-                (&raw const alpha).cast(),
-                (&raw const beta).cast(),
-                address(b),
-                plan.layouts[0],
-                address(a),
-                plan.layouts[1],
-                address(c),
-                plan.layouts[2],
-                address(c).cast_mut(),
-                plan.layouts[2],
-                &raw const algorithm,
-                address(self.workspace.address(0)).cast_mut(),
-                WORKSPACE_BYTES,
-                stream.cast(),
-            )
-        }
-    }
-
     /// cuBLASLt's choice for a shape, asked for once.
-    fn algorithm(
-        &self,
-        shape: &Shape,
-        plan: &Plan,
-    ) -> Result<cublasLtMatmulAlgo_t, result::CublasError> {
+    fn algorithm(&self, shape: &Shape) -> Result<cublasLtMatmulAlgo_t, result::CublasError> {
         let mut algorithms = self.algorithms.lock().expect("no thread panics in here");
         if let Some(algorithm) = algorithms.get(shape) {
             return Ok(*algorithm);
         }
+        let plan = Plan::new(shape)?;
         let preference = result::create_matmul_pref()?;
         let (workspace, [a, b, c]) = (WORKSPACE_BYTES, shape.aligned);
         let least = if shape.half { 2_u32 } else { 4 };

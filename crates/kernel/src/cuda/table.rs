@@ -6,8 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use cudarc::driver::CudaStream;
+
 use super::Cuda;
 use super::buffer::Buffer;
+use super::listing;
 
 /// Tables that are kept.
 const KEPT: usize = 16;
@@ -26,6 +29,9 @@ struct Sent {
 impl Cuda {
     /// A copy of these values on the card, which nobody changes.
     pub(super) fn table(&self, values: &[u32]) -> Arc<Buffer<u32>> {
+        if let Some(table) = listing::table(self, values) {
+            return table;
+        }
         let mut sent = self.card.tables.sent.lock().expect("no thread panics here");
         if let Some(at) = sent.iter().position(|sent| sent.values == values) {
             let found = sent.remove(at).expect("a position that was just found");
@@ -40,6 +46,49 @@ impl Cuda {
             table: Arc::clone(&table),
         });
         table
+    }
+}
+
+/// The tables of repeated work: the first that differs from those before it lies where the first
+/// lay the last time, and so on.
+#[derive(Default)]
+pub(super) struct Places {
+    sent: Vec<Sent>,
+    /// Those of this turn.
+    used: usize,
+}
+
+impl Places {
+    /// Begins a turn.
+    pub(super) fn begin(&mut self) {
+        self.used = 0;
+    }
+
+    /// A copy of these values on the card, until the next turn.
+    pub(super) fn table(&mut self, stream: &Arc<CudaStream>, values: &[u32]) -> Arc<Buffer<u32>> {
+        let mut sent = self.sent[..self.used].iter();
+        if let Some(found) = sent.find(|sent| sent.values == values) {
+            return Arc::clone(&found.table);
+        }
+        let new = || Arc::new(Buffer::sent(stream, values));
+        if self.used == self.sent.len() {
+            self.sent.push(Sent {
+                values: values.to_vec(),
+                table: new(),
+            });
+        }
+        let place = &mut self.sent[self.used];
+        self.used += 1;
+        if place.values != values {
+            let table = Arc::get_mut(&mut place.table);
+            match table.filter(|table| values.len() <= table.length()) {
+                Some(table) => table.send(values),
+                None => place.table = new(),
+            }
+            place.values.clear();
+            place.values.extend_from_slice(values);
+        }
+        Arc::clone(&place.table)
     }
 }
 

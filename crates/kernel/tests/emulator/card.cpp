@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "fibers.h"
+#include "graphs.h"
 #include "nccl.h"
 
 struct Index3 {
@@ -109,18 +110,14 @@ int cuGetErrorString(int error, const char** text) {
     *text = error == OUT_OF_MEMORY ? "out of memory"
             : error == 101         ? "invalid device ordinal"
             : error == 700         ? "an illegal memory access was encountered"
+            : error == graphs::UNSUPPORTED ? "operation not permitted when stream is capturing"
                                    : "refused";
     return 0;
 }
 int cuGetErrorName(int error, const char** text) { return cuGetErrorString(error, text); }
-int cuStreamCreate(void** stream, unsigned) {
-    *stream = &context_of_all;
-    return success();
-}
-int cuStreamDestroy_v2(void*) { return success(); }
-int cuStreamSynchronize(void*) {
+int cuStreamSynchronize(void* stream) {
     sums::settle();
-    return success();
+    return graphs::is_capturing(stream) ? graphs::UNSUPPORTED : success();
 }
 int cuStreamQuery(void*) { return sums::is_busy() ? 600 : success(); }
 int cuDeviceGetDefaultMemPool(void** pool, int) {
@@ -148,7 +145,10 @@ static size_t memory_bytes() {
     return bytes;
 }
 
-int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) {
+int cuMemAllocAsync(uint64_t* address, size_t bytes, void* stream) {
+    if (graphs::is_capturing(stream)) {
+        return graphs::UNSUPPORTED;
+    }
     std::lock_guard<std::recursive_mutex> guard(lock);
     const size_t page = 4096;
     size_t padded = (bytes + 15) / 16 * 16;
@@ -173,7 +173,10 @@ int cuMemAllocAsync(uint64_t* address, size_t bytes, void*) {
     most_bytes = std::max(most_bytes, used_bytes);
     return success();
 }
-int cuMemFreeAsync(uint64_t address, void*) {
+int cuMemFreeAsync(uint64_t address, void* stream) {
+    if (graphs::is_capturing(stream)) {
+        return graphs::UNSUPPORTED;
+    }
     sums::settle();
     std::lock_guard<std::recursive_mutex> guard(lock);
     auto found = rooms.find(address);
@@ -190,25 +193,35 @@ int cuMemGetInfo_v2(size_t* available, size_t* total) {
     *total = memory_bytes();
     return success();
 }
-int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void*) {
-    sums::settle();
-    memset((void*)address, value, bytes);
-    return success();
+int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void* stream) {
+    return graphs::put(stream, "cuMemsetD8Async", [=] {
+        sums::settle();
+        memset((void*)address, value, bytes);
+        return success();
+    });
 }
-int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void* stream) {
+    if (graphs::is_capturing(stream)) {
+        return graphs::UNSUPPORTED;
+    }
     sums::settle();
     memcpy((void*)to, from, bytes);
     return success();
 }
-int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void* stream) {
+    if (graphs::is_capturing(stream)) {
+        return graphs::UNSUPPORTED;
+    }
     sums::settle();
     memcpy(to, (void*)from, bytes);
     return success();
 }
-int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
-    sums::settle();
-    memmove((void*)to, (void*)from, bytes);
-    return success();
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void* stream) {
+    return graphs::put(stream, "cuMemcpyDtoDAsync", [=] {
+        sums::settle();
+        memmove((void*)to, (void*)from, bytes);
+        return success();
+    });
 }
 
 // ---- kernels
@@ -216,6 +229,7 @@ int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
 struct Function {
     void (*launch)(void**);
     std::string name;
+    int parameters;
     size_t shared_max = 48 << 10;
 };
 struct Module {
@@ -250,10 +264,11 @@ int cuModuleLoadData(void** module, const void* image) {
 }
 int cuModuleGetFunction(void** function, void* module, const char* name) {
     void* launch = dlsym(((Module*)module)->library, (std::string("launch_") + name).c_str());
-    if (!launch) {
+    void* count = dlsym(((Module*)module)->library, (std::string("count_") + name).c_str());
+    if (!launch || !count) {
         return 500;
     }
-    *function = new Function{(void (*)(void**))launch, name};
+    *function = new Function{(void (*)(void**))launch, name, *(int*)count};
     return success();
 }
 int cuModuleUnload(void*) { return success(); }
@@ -273,20 +288,23 @@ static void enter(int index) {
     emulated.thread = Index3{index % emulated.block_size.x, index / emulated.block_size.x, 0};
 }
 
-int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
-                   unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared, void*,
-                   void** parameters, void**) {
+struct Shape {
+    Index3 grid, block;
+    unsigned shared;
+};
+
+// Runs a kernel, whose arguments have 8 bytes each.
+static int run_kernel(Function* function, Shape shape, std::vector<uint64_t> values) {
     sums::settle();
     std::lock_guard<std::recursive_mutex> guard(lock);
     static bool backwards = getenv("EMULATED_BACKWARDS") != nullptr;
     static std::vector<float> memory((99 << 10) / 4);
-    current = (Function*)function;
-    arguments = parameters;
-    int count = block_x * block_y * block_z;
-    if (count == 0 || count > 1024 || grid_x == 0 || grid_y == 0 || grid_z == 0 ||
-        grid_y > 65535 || grid_z > 65535 || shared > current->shared_max || shared % 4 != 0) {
-        return 1;
+    std::vector<void*> pointers;
+    for (uint64_t& value : values) {
+        pointers.push_back(&value);
     }
+    current = function;
+    arguments = pointers.data();
     if (broken) {
         return broken;
     }
@@ -295,22 +313,41 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
         broken = error;
         return 0;
     }
-    emulated.block_size = Index3{block_x, block_y, block_z};
-    emulated.grid_size = Index3{grid_x, grid_y, grid_z};
+    int count = shape.block.x * shape.block.y * shape.block.z;
+    emulated.block_size = shape.block;
+    emulated.grid_size = shape.grid;
     emulated.barrier = fibers::barrier;
     emulated.post = fibers::post;
     // The end of what was asked for is the end of the memory.
-    emulated.shared = memory.data() + memory.size() - shared / 4;
-    for (unsigned z = 0; z < grid_z; ++z) {
-        for (unsigned y = 0; y < grid_y; ++y) {
-            for (unsigned x = 0; x < grid_x; ++x) {
+    emulated.shared = memory.data() + memory.size() - shape.shared / 4;
+    for (unsigned z = 0; z < shape.grid.z; ++z) {
+        for (unsigned y = 0; y < shape.grid.y; ++y) {
+            for (unsigned x = 0; x < shape.grid.x; ++x) {
                 emulated.block = Index3{x, y, z};
-                memset(emulated.shared, 0xff, shared);
+                memset(emulated.shared, 0xff, shape.shared);
                 fibers::run(count, body, enter, backwards);
             }
         }
     }
     return success();
+}
+
+// `kernel` gives each argument 8 bytes, whatever its type.
+int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                   unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,
+                   void* stream, void** parameters, void**) {
+    Function* function = (Function*)handle;
+    int count = block_x * block_y * block_z;
+    if (count == 0 || count > 1024 || grid_x == 0 || grid_y == 0 || grid_z == 0 ||
+        grid_y > 65535 || grid_z > 65535 || shared > function->shared_max || shared % 4 != 0) {
+        return 1;
+    }
+    std::vector<uint64_t> values;
+    for (int i = 0; i < function->parameters; ++i) {
+        values.push_back(*(uint64_t*)parameters[i]);
+    }
+    Shape shape{Index3{grid_x, grid_y, grid_z}, Index3{block_x, block_y, block_z}, shared};
+    return graphs::put(stream, function->name, [=] { return run_kernel(function, shape, values); });
 }
 
 // ---- the compiler of kernels
@@ -350,11 +387,12 @@ static std::string launchers(const std::string& text) {
         std::stringstream list(text.substr(open + 1, close - open - 1));
         out << "extern \"C\" void launch_" << name << "(void** p) { " << name << "(";
         std::string parameter;
-        for (int i = 0; std::getline(list, parameter, ','); ++i) {
+        int i = 0;
+        for (; std::getline(list, parameter, ','); ++i) {
             std::string kind = parameter.substr(0, parameter.find_last_of(" *&") + 1);
             out << (i ? ", " : "") << "*(" << kind << "*)p[" << i << "]";
         }
-        out << "); }\n";
+        out << "); }\nextern \"C\" int count_" << name << " = " << i << ";\n";
     }
     return out.str();
 }
@@ -464,9 +502,37 @@ static float entry(const void* at, const Layout* layout, int transposed, uint64_
     return x;
 }
 
+static int multiply(Product product, float alpha, const void* a, Layout a_layout, const void* b,
+                    Layout b_layout, float beta, void* d, Layout d_layout) {
+    const int* turned = product.transposed;
+    uint64_t rows = d_layout.rows, columns = d_layout.columns;
+    uint64_t inner = turned[0] ? a_layout.rows : a_layout.columns;
+    std::vector<float> left(rows * inner);
+    for (uint64_t i = 0; i < rows; ++i) {
+        for (uint64_t k = 0; k < inner; ++k) {
+            left[i * inner + k] = entry(a, &a_layout, turned[0], i, k);
+        }
+    }
+    std::vector<float> right(inner);
+    for (uint64_t j = 0; j < columns; ++j) {
+        for (uint64_t k = 0; k < inner; ++k) {
+            right[k] = entry(b, &b_layout, turned[1], k, j);
+        }
+        for (uint64_t i = 0; i < rows; ++i) {
+            double sum = 0.0;
+            for (uint64_t k = 0; k < inner; ++k) {
+                sum += (double)left[i * inner + k] * right[k];
+            }
+            float* to = (float*)d + i + j * d_layout.stride;
+            *to = (float)(alpha * sum) + (beta != 0.0f ? beta * *to : 0.0f);
+        }
+    }
+    return success();
+}
+
 int cublasLtMatmul(void*, void* product, const float* alpha, const void* a, Layout* a_layout,
                    const void* b, Layout* b_layout, const float* beta, const void* c, Layout* c_layout,
-                   void* d, Layout* d_layout, const void*, void*, size_t, void*) {
+                   void* d, Layout* d_layout, const void*, void*, size_t, void* stream) {
     const int* turned = ((Product*)product)->transposed;
     uint64_t rows = d_layout->rows, columns = d_layout->columns;
     uint64_t inner = turned[0] ? a_layout->rows : a_layout->columns;
@@ -479,27 +545,12 @@ int cublasLtMatmul(void*, void* product, const float* alpha, const void* a, Layo
     if (!fits || d_layout->kind != 0 || a_layout->kind != b_layout->kind || c != d) {
         return 7;
     }
-    std::vector<float> left(rows * inner);
-    for (uint64_t i = 0; i < rows; ++i) {
-        for (uint64_t k = 0; k < inner; ++k) {
-            left[i * inner + k] = entry(a, a_layout, turned[0], i, k);
-        }
-    }
-    std::vector<float> right(inner);
-    for (uint64_t j = 0; j < columns; ++j) {
-        for (uint64_t k = 0; k < inner; ++k) {
-            right[k] = entry(b, b_layout, turned[1], k, j);
-        }
-        for (uint64_t i = 0; i < rows; ++i) {
-            double sum = 0.0;
-            for (uint64_t k = 0; k < inner; ++k) {
-                sum += (double)left[i * inner + k] * right[k];
-            }
-            float* to = (float*)d + i + j * d_layout->stride;
-            *to = (float)(*alpha * sum) + (*beta != 0.0f ? *beta * *to : 0.0f);
-        }
-    }
-    return success();
+    // A graph holds what the pointers of the call point at.
+    auto run = [=, p = *(Product*)product, by = *alpha, more = *beta, of_a = *a_layout,
+                of_b = *b_layout, of_d = *d_layout] {
+        return multiply(p, by, a, of_a, b, of_b, more, d, of_d);
+    };
+    return graphs::put(stream, "cublasLtMatmul", run);
 }
 
 }  // extern "C"

@@ -11,6 +11,7 @@ mod linear;
 mod low_rank;
 mod norms;
 mod optimizer;
+mod repeated;
 mod rope;
 mod rows;
 mod sample;

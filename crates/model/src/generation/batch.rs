@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use kernel::attention::{self, RowSpans};
-use kernel::{Matrix, sample};
+use kernel::{Matrix, Repeated, sample};
 use math::Key;
 use policy::{Batch, Finish, PolicyError, Request, Sample, SampleProgress, SamplingOptions};
 
@@ -32,6 +32,8 @@ pub(super) struct Decoding<'a> {
     rows_max: usize,
     samples: Vec<Vec<Option<Sample>>>,
     progress: SampleProgress,
+    /// The steps, which differ in little but their numbers.
+    steps: Repeated,
     trace: Trace,
     scratch: Scratch,
     /// Takes what training is to be spared.
@@ -100,6 +102,7 @@ impl<'a> Decoding<'a> {
                 finished: 0,
                 total: waiting.len(),
             },
+            steps: Repeated::new(device),
             trace: model.decoder.trace(&model.parameters),
             scratch: Scratch::new(&model.parameters),
             keeper,
@@ -250,7 +253,7 @@ impl<'a> Decoding<'a> {
             }));
         }
         let (decoder, input) = (&self.model.decoder, packing.input());
-        self.pass(input, read, &mut |cache, layer, saved| {
+        self.pass(false, input, read, &mut |cache, layer, saved| {
             attention::append(&decoder.heads, &saved.qkv_nc, cache, &at);
             saved.attend(&packing.layout, &decoder.heads, &decoder.layers[layer].rule);
         });
@@ -356,7 +359,7 @@ impl<'a> Decoding<'a> {
             tokens_n: &tokens_r,
             positions_n: &positions_r,
         };
-        self.pass(input, tokens, &mut |cache, layer, saved| {
+        self.pass(true, input, tokens, &mut |cache, layer, saved| {
             let Activations {
                 qkv_nc,
                 attended_nq,
@@ -377,9 +380,11 @@ impl<'a> Decoding<'a> {
         });
     }
 
-    /// Reads these tokens; `attend` is given a layer's cache, its index and its activations.
+    /// Reads these tokens, as one step of many or once; `attend` is given a layer's cache, its
+    /// index and its activations.
     fn pass(
         &mut self,
+        is_step: bool,
         input: Input,
         tokens: Vec<Token>,
         attend: &mut dyn FnMut(&mut Matrix, usize, &mut Activations),
@@ -402,9 +407,15 @@ impl<'a> Decoding<'a> {
             }
         };
         let weights = weights(model, self.rounded);
-        model
-            .decoder
-            .forward(weights, input, trace, scratch, attend, keep);
+        let mut forward = || {
+            let decoder = &model.decoder;
+            decoder.forward(weights, input, trace, scratch, attend, keep);
+        };
+        if is_step {
+            self.steps.turn(forward);
+        } else {
+            forward();
+        }
         if let Some(keeper) = keeper {
             keeper.keep_ends(trace);
         }
