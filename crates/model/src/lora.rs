@@ -58,6 +58,17 @@ const WEIGHTS: u64 = 0;
 const DROPOUT: u64 = 1;
 
 impl LoraOptions {
+    /// Adapters of this rank beside every linear module, scaled by 2 and without dropout.
+    pub fn all_linear(r: usize) -> Self {
+        Self {
+            r,
+            lora_alpha: 2.0 * r as f64,
+            lora_dropout: 0.0,
+            target_modules: TargetModules::AllLinear,
+            use_rslora: false,
+        }
+    }
+
     /// Factor of an adapter's product.
     pub fn scale(&self) -> f64 {
         let rank = self.r as f64;

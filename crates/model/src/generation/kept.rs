@@ -42,7 +42,7 @@ pub(crate) struct Kept {
     sequences: Vec<Sequence>,
 }
 
-/// A prefix, and perhaps a completion of it, as tokens.
+/// A completion after its prefix: their tokens and their rows.
 #[derive(Debug)]
 struct Sequence {
     prefix: Vec<u32>,

@@ -1,7 +1,7 @@
 //! What is timed: a model of random weights, its prompts, and how long completions are.
 
 use math::Key;
-use model::{Config, Device, Dtype, LoraOptions, TargetModules, Trained, Transformer, Workload};
+use model::{Config, Device, Dtype, LoraOptions, Trained, Transformer, Workload};
 use policy::SamplingOptions;
 
 use super::report::Fact;
@@ -66,7 +66,8 @@ impl Subject {
             LengthsChoice::Maximum => Vec::new(),
             LengthsChoice::Drawn => end_tokens(config.vocabulary, asked),
         };
-        let lora = (work.lora > 0).then(|| lora(work.lora));
+        // As the peer's.
+        let lora = (work.lora > 0).then(|| LoraOptions::all_linear(work.lora));
         let memory = memory(&config, lora.as_ref(), &planned());
         let room = Room {
             bytes: memory.card_bytes,
@@ -196,15 +197,4 @@ fn check(work: &WorkArguments) -> Result<(), InputError> {
 fn end_tokens(vocabulary: usize, new_tokens: usize) -> Vec<u32> {
     let count = (ENDS * vocabulary as f64 / new_tokens as f64).round();
     (0..(count.max(1.0) as u32).min(vocabulary as u32)).collect()
-}
-
-/// As the peer's: adapters of every linear module, scaled by 2.
-fn lora(rank: usize) -> LoraOptions {
-    LoraOptions {
-        r: rank,
-        lora_alpha: 2.0 * rank as f64,
-        lora_dropout: 0.0,
-        target_modules: TargetModules::AllLinear,
-        use_rslora: false,
-    }
 }

@@ -1,6 +1,6 @@
 //! What training and sampling a model take at a batch.
 
-use model::{Config, LoraOptions, TargetModules, Trained, Workload};
+use model::{Config, LoraOptions, Trained, Workload};
 
 use crate::arguments::InspectArguments;
 
@@ -34,7 +34,7 @@ pub(super) fn memory(config: &Config, arguments: &InspectArguments) -> Memory {
         gradient_checkpointing: false,
         sampling_dtype: model::Dtype::F32,
     };
-    let options = lora(rank);
+    let options = LoraOptions::all_linear(rank);
     let full = Trained::Full {
         keeps_reference: true,
     };
@@ -43,16 +43,5 @@ pub(super) fn memory(config: &Config, arguments: &InspectArguments) -> Memory {
         full: config.training_bytes(&workload, full),
         lora: config.training_bytes(&workload, Trained::Lora(&options)),
         sample: config.sampling_bytes(&workload),
-    }
-}
-
-/// Adapters beside every linear module.
-fn lora(rank: usize) -> LoraOptions {
-    LoraOptions {
-        r: rank,
-        lora_alpha: 2.0 * rank as f64,
-        lora_dropout: 0.0,
-        target_modules: TargetModules::AllLinear,
-        use_rslora: false,
     }
 }
