@@ -2,7 +2,8 @@
 //!
 //! The columns that a tile of the output needs are copied side by side, a panel at a time, and so
 //! are the rows: as they are, often a power of two apart, they would share few lines of a cache.
-//! While the tiles of a panel are summed in registers, the next panel is fetched.
+//! The first tile of a panel copies what it reads. While the tiles are summed in registers, the
+//! next panel is fetched.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -19,8 +20,8 @@ use crate::vector::Width;
 
 /// Columns of a panel: two of the widest registers.
 pub(crate) const PANEL: usize = 32;
-/// Inner places that are copied at a time; a panel of them fills a core's first cache or two.
-const DEPTH: usize = 384;
+/// Inner places that are copied at a time; a panel of them fills a core's first cache.
+const DEPTH: usize = 256;
 /// Entries between copied rows: not a power of two, which few lines of a cache would share.
 const STRIDE: usize = DEPTH + 16;
 
@@ -106,12 +107,15 @@ unsafe fn by_blocks<V: Vector, const R: usize>(
         copy_rows(a.block(0..a.rows(), depth.clone()), &mut copies.rows);
         for columns in ranges(b.columns(), PANEL) {
             let w = b.block(depth.clone(), columns.clone());
-            copy_panel(w, &mut copies.panel);
+            if columns.len() < PANEL {
+                // Tiles read whole registers: it is filled up.
+                copy_panel(w, &mut copies.panel);
+            }
             let part = Part {
                 depth: depth.len(),
                 add: depth.start > 0 || mode == Mode::Add,
-                ahead: w.checked_pointer().wrapping_add(PANEL),
-                ahead_row: w.strides().0,
+                w: w.checked_pointer(),
+                w_row: w.strides().0,
             };
             // SAFETY: as the caller's; the copies hold the part.
             unsafe { part.tiles::<V, R>(copies, target, columns) }
@@ -128,9 +132,9 @@ fn ranges(extent: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
 struct Part {
     depth: usize,
     add: bool,
-    /// The next panel.
-    ahead: *const f32,
-    ahead_row: usize,
+    /// The panel where it is copied from.
+    w: *const f32,
+    w_row: usize,
 }
 
 #[allow(clippy::inline_always)]
@@ -140,12 +144,14 @@ impl Part {
     #[inline(always)]
     unsafe fn tiles<V: Vector, const R: usize>(
         &self,
-        copies: &Copies,
+        copies: &mut Copies,
         target: &mut Target,
         columns: Range<usize>,
     ) {
         let tiles = target.rows().div_ceil(R);
         let whole = columns.len() == PANEL;
+        let next = self.w.wrapping_add(PANEL);
+        let panel: *mut f32 = copies.panel.as_mut_ptr().cast();
         for (tile, rows) in ranges(target.rows(), R).enumerate() {
             let mut edge = Edge([0.0; ROWS_MAX * PANEL]);
             if !whole && self.add {
@@ -157,6 +163,12 @@ impl Part {
             } else {
                 (edge.0.as_mut_ptr(), PANEL)
             };
+            let copies_panel = whole && tile == 0;
+            let (w, w_row) = if copies_panel {
+                (self.w, self.w_row)
+            } else {
+                (panel.cast_const(), PANEL)
+            };
             let product = Product {
                 rows: rows.len(),
                 columns: PANEL,
@@ -164,19 +176,19 @@ impl Part {
                 x: copies.rows[rows.start * STRIDE..].as_ptr(),
                 x_row: STRIDE,
                 x_column: 1,
-                w: copies.panel.as_ptr().cast(),
-                w_row: PANEL,
+                w,
+                w_row,
                 y,
                 y_row,
                 add: self.add,
                 source: Source::Memory,
-                ahead: self
-                    .ahead
-                    .wrapping_add(tile * self.depth / tiles * self.ahead_row),
-                ahead_row: self.ahead_row,
+                ahead: next.wrapping_add(tile * self.depth / tiles * self.w_row),
+                ahead_row: self.w_row,
                 ahead_every: tiles,
+                copy: copies_panel.then_some((panel, PANEL)),
             };
-            // SAFETY: rows and columns of the tile lie in the target, or in the edge.
+            // SAFETY: rows and columns of the tile lie in the target, or in the edge; the panel
+            // has a place for each of its depth.
             unsafe { product.by_columns::<V, R, 2>() }
             if !whole {
                 edge.give(target, rows, &columns);
@@ -209,15 +221,12 @@ fn copy_rows(a: View, block: &mut [f32]) {
     }
 }
 
-/// Copies columns side by side, place after place.
+/// Copies the columns of the last panel side by side, place after place.
 #[allow(clippy::inline_always)]
 #[inline(always)]
 fn copy_panel(b: View, panel: &mut [Place]) {
     for (k, Place(to)) in (0..b.rows()).zip(panel) {
-        match b.row(k).as_array::<PANEL>() {
-            Some(row) => *to = *row,
-            None => to[..b.columns()].copy_from_slice(b.row(k)),
-        }
+        to[..b.columns()].copy_from_slice(b.row(k));
     }
 }
 
@@ -232,7 +241,12 @@ mod tests {
 
     #[test]
     fn copies_change_no_bit() {
-        for (rows, depth, columns) in [(1, 1, 1), (16, DEPTH, PANEL), (37, 2 * DEPTH + 5, 75)] {
+        for (rows, depth, columns) in [
+            (1, 1, 1),
+            (5, DEPTH, PANEL),
+            (16, DEPTH, PANEL),
+            (37, 2 * DEPTH + 5, 75),
+        ] {
             let (x, w, y) = (
                 values(rows * depth),
                 values(depth * columns),

@@ -19,6 +19,11 @@ use crate::vector::Width;
 const DEPTH: usize = 64;
 /// The same where the right operand comes from memory; the next rows are fetched meanwhile.
 const DEPTH_STREAMED: usize = 32;
+/// How many rows further the rows of dot products are fetched.
+const DOTS_AHEAD: usize = 16;
+
+/// No place for a copy.
+const NOWHERE: (*mut f32, usize) = (std::ptr::null_mut(), 0);
 
 /// The operands of a product, as pointers and strides.
 #[derive(Clone, Copy)]
@@ -40,6 +45,8 @@ pub(crate) struct Product {
     pub(crate) ahead: *const f32,
     pub(crate) ahead_row: usize,
     pub(crate) ahead_every: usize,
+    /// Where the first rows' tiles leave what they read of `w`, and the entries of a row there.
+    pub(crate) copy: Option<(*mut f32, usize)>,
 }
 
 /// Where the right operand of a product is when the product starts.
@@ -59,63 +66,90 @@ pub(crate) fn multiply_small(x: View, w: View, target: &mut Target, mode: Mode, 
     Product::new(x, w, target, mode, source).run();
 }
 
-/// `products[j] = x · w[j, :]`, one product a row; the rows must be contiguous.
+/// `products[j] = x · w[j, :]`, one product a row; the rows must be contiguous. Where `next` is
+/// given, which is read after them, both are fetched row by row.
 ///
 /// The sum of a product is split over the lanes of a register, so its last bits depend on the
 /// processor.
-pub(crate) fn dot_rows(x: &[f32], w: View, products: &mut [f32]) {
-    let (stride, column_stride) = w.strides();
+pub(crate) fn dot_rows(x: &[f32], w: View, next: Option<View>, products: &mut [f32]) {
     assert_eq!(
         (w.rows(), w.columns()),
         (products.len(), x.len()),
         "one product a row"
     );
+    let column_stride = w.strides().1;
     assert_eq!(column_stride, 1, "the rows of a transposed view have gaps");
-    let w = w.checked_pointer();
+    let rows = Rows::of(w);
+    let next = next.map(Rows::of);
     #[cfg(target_arch = "x86_64")]
     match Width::of_processor() {
         // SAFETY: the processor has the features; the view holds a row for each product.
-        Width::Avx512 => return unsafe { dot_rows_avx512(x, w, stride, products) },
+        Width::Avx512 => return unsafe { dot_rows_avx512(x, rows, next, products) },
         // SAFETY: as above.
-        Width::Avx2 => return unsafe { dot_rows_avx2(x, w, stride, products) },
+        Width::Avx2 => return unsafe { dot_rows_avx2(x, rows, next, products) },
         Width::Baseline => {}
     }
     // SAFETY: the view holds a row for each product.
-    unsafe { dot_rows_in::<[f32; 4]>(x, w, stride, products) }
+    unsafe { dot_rows_in::<[f32; 4]>(x, rows, next, products) }
+}
+
+/// Where rows lie.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: *const f32,
+    stride: usize,
+}
+
+impl Rows {
+    fn of(view: View) -> Rows {
+        Rows {
+            first: view.checked_pointer(),
+            stride: view.strides().0,
+        }
+    }
+
+    /// The entry of a row, which may lie outside.
+    fn entry(self, row: usize, column: usize) -> *const f32 {
+        self.first.wrapping_add(row * self.stride + column)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn dot_rows_avx512(x: &[f32], w: *const f32, stride: usize, products: &mut [f32]) {
+unsafe fn dot_rows_avx512(x: &[f32], w: Rows, next: Option<Rows>, products: &mut [f32]) {
     // SAFETY: as the caller's.
-    unsafe { dot_rows_in::<__m512>(x, w, stride, products) }
+    unsafe { dot_rows_in::<__m512>(x, w, next, products) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn dot_rows_avx2(x: &[f32], w: *const f32, stride: usize, products: &mut [f32]) {
+unsafe fn dot_rows_avx2(x: &[f32], w: Rows, next: Option<Rows>, products: &mut [f32]) {
     // SAFETY: as the caller's.
-    unsafe { dot_rows_in::<__m256>(x, w, stride, products) }
+    unsafe { dot_rows_in::<__m256>(x, w, next, products) }
 }
 
 /// # Safety
-/// From `w` on there is a row as long as `x` at each stride, one for each product.
+/// `w` has a row as long as `x` for each product.
 #[allow(clippy::inline_always)]
 #[inline(always)]
-unsafe fn dot_rows_in<V: Vector>(x: &[f32], w: *const f32, stride: usize, products: &mut [f32]) {
+unsafe fn dot_rows_in<V: Vector>(x: &[f32], w: Rows, next: Option<Rows>, products: &mut [f32]) {
     for (row, product) in products.iter_mut().enumerate() {
+        let mut at = 0;
         // SAFETY: `at` stays inside the row.
         unsafe {
-            let w = w.add(row * stride);
             let mut sums = V::splat(0.0);
-            let mut at = 0;
             while at + V::LANES <= x.len() {
-                sums = sums.add_product(V::load(x.as_ptr().add(at)), V::load(w.add(at)));
+                let entries = V::load(w.entry(row, at));
+                sums = sums.add_product(V::load(x.as_ptr().add(at)), entries);
                 at += V::LANES;
+                if let Some(next) = next {
+                    V::fetch(w.entry(row + DOTS_AHEAD, at - 1));
+                    V::fetch(next.entry(row, at - 1));
+                }
             }
             *product = sums.sum();
             for (at, x) in x.iter().enumerate().skip(at) {
-                *product += x * *w.add(at);
+                *product += x * *w.entry(row, at);
             }
         }
     }
@@ -174,6 +208,7 @@ impl Product {
             ahead: w.checked_pointer().wrapping_add(DEPTH_STREAMED * w_row),
             ahead_row: w_row,
             ahead_every: 1,
+            copy: None,
         }
     }
 
@@ -264,25 +299,28 @@ impl Product {
         }
     }
 
-    /// `R` rows of `C` vectors; the first fetch the next rows of `w` where it is in memory.
+    /// `R` rows of `C` vectors; the first fetch the next rows of `w` where it is in memory, and
+    /// leave a copy of what they read where there is a place for it.
     #[inline(always)]
     unsafe fn tile<V: Vector, const R: usize, const C: usize>(self, row: usize, column: usize) {
+        let fetches = row == 0 && self.source == Source::Memory;
         // SAFETY: as the caller's.
         unsafe {
-            if row == 0 && self.source == Source::Memory {
-                self.sums::<V, R, C, true>(row, column);
-            } else {
-                self.sums::<V, R, C, false>(row, column);
+            match self.copy.filter(|_| row == 0) {
+                Some(copy) => self.sums::<V, R, C, true, true>(row, column, copy),
+                None if fetches => self.sums::<V, R, C, true, false>(row, column, NOWHERE),
+                None => self.sums::<V, R, C, false, false>(row, column, NOWHERE),
             }
         }
     }
 
-    /// The same in registers; `F` fetches the next rows of `w` meanwhile.
+    /// The same in registers; `F` fetches the next rows of `w` meanwhile, `K` copies these.
     #[inline(always)]
-    unsafe fn sums<V: Vector, const R: usize, const C: usize, const F: bool>(
+    unsafe fn sums<V: Vector, const R: usize, const C: usize, const F: bool, const K: bool>(
         self,
         row: usize,
         column: usize,
+        (copy, copy_row): (*mut f32, usize),
     ) {
         // SAFETY: rows and columns of the tile lie inside the product, whose pointers are valid.
         unsafe {
@@ -302,6 +340,9 @@ impl Product {
                 let mut vectors = [V::splat(0.0); C];
                 for c in 0..C {
                     vectors[c] = V::load(w.add(k * self.w_row + c * V::LANES));
+                    if K {
+                        vectors[c].store(copy.add(k * copy_row + column + c * V::LANES));
+                    }
                     if F {
                         // The last entry: rows begin anywhere in a line of a cache.
                         V::fetch(ahead.wrapping_add((c + 1) * V::LANES - 1));
@@ -398,16 +439,19 @@ mod tests {
             run(&mut products);
             results.push(products);
         };
-        let at = w.as_ptr();
+        let rows = Rows {
+            first: w.as_ptr(),
+            stride: 50,
+        };
         // SAFETY: five rows of 37 entries lie 50 apart.
-        run(&|products| unsafe { dot_rows_in::<[f32; 4]>(&x, at, 50, products) });
+        run(&|products| unsafe { dot_rows_in::<[f32; 4]>(&x, rows, None, products) });
         if !matches!(Width::of_processor(), Width::Baseline) {
             // SAFETY: as above, and the processor has AVX2 and FMA.
-            run(&|products| unsafe { dot_rows_avx2(&x, at, 50, products) });
+            run(&|products| unsafe { dot_rows_avx2(&x, rows, Some(rows), products) });
         }
         if matches!(Width::of_processor(), Width::Avx512) {
             // SAFETY: as above, and the processor has AVX-512.
-            run(&|products| unsafe { dot_rows_avx512(&x, at, 50, products) });
+            run(&|products| unsafe { dot_rows_avx512(&x, rows, Some(rows), products) });
         }
         for found in results {
             let error = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());

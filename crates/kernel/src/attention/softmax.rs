@@ -156,7 +156,8 @@ impl Softmax {
         for (row, at) in queries.clone().enumerate() {
             let scores = &mut self.scores[row * keys..][..keys];
             let values = &mut self.values[at * self.size..][..self.size];
-            dot_rows(query.row(row), key, scores);
+            let next = (row == 0).then_some(value);
+            dot_rows(query.row(row), key, next, scores);
             if let Some(cap) = self.softcap {
                 softcap::bend(scores, cap);
             }
