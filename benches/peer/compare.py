@@ -28,8 +28,9 @@ HERE = Path(__file__).resolve().parent
 # Repetitions that count in each run; drawn lengths differ, so they need more.
 STEPS = {("3m", "maximum"): 2, ("3m", "drawn"): 3, ("25m", "maximum"): 1, ("25m", "drawn"): 2,
          ("135m", "maximum"): 1, ("135m", "drawn"): 1}
-# Tokens that `enigma` computes at a time of all sizes but the smallest: the same gradient, less memory.
-SLICE = 1536
+# Tokens that `enigma` computes at a time of all sizes but the smallest: the same gradient, less memory; the
+# more so where a reference or a larger model takes its own.
+SLICE, SMALL_SLICE = 2304, 1536
 
 
 def grpo_row(size, lengths, beta=0.0, lora=0, prompts=4, default=False):
@@ -46,8 +47,9 @@ def grpo_row(size, lengths, beta=0.0, lora=0, prompts=4, default=False):
     if size == "25m" and not lora and prompts == 4:
         aims["peak_mib"] = 5.0
     metrics = ["step_s", "new_tokens_per_s", "mean_new_tokens", "rollout_s", "scoring_s", "update_s", "peak_mib", "launch_to_first_token_s"]
+    slice_tokens = SMALL_SLICE if beta or size == "135m" else SLICE
     return dict(name=" ".join(words), default=default, part="grpo", size=size, shared=shared,
-                enigma=[] if size == "3m" else ["--micro-batch-tokens", SLICE], metrics=metrics, aims=aims)
+                enigma=[] if size == "3m" else ["--micro-batch-tokens", slice_tokens], metrics=metrics, aims=aims)
 
 
 def part_row(name, part, size, shared, enigma=(), aim=None, limit=None, metrics=("step_s", "peak_mib"),

@@ -39,35 +39,27 @@ pub fn forward(gate: Gate, gate_up_n2m: &Matrix, act_nm: &mut Matrix) {
         });
 }
 
-/// Overwrites the gradient in gate and up.
-pub fn backward(
-    gate: Gate,
-    gate_up_n2m: &Matrix,
-    grad_act_nm: &Matrix,
-    grad_gate_up_n2m: &mut Matrix,
-) {
+/// Turns gate and up into the gradient in them.
+pub fn backward(gate: Gate, gate_up_n2m: &mut Matrix, grad_act_nm: &Matrix) {
     let backward_rows = match gate {
         Gate::Silu => silu_backward,
         Gate::GeluTanh => gelu_backward,
     };
     let (rows, width) = (grad_act_nm.rows(), grad_act_nm.columns());
     gate_up_n2m.expect_shape("gate_up", rows, 2 * width);
-    grad_gate_up_n2m.expect_shape("grad_gate_up", rows, 2 * width);
     let cpu = match gate_up_n2m.device() {
-        Device::Cpu(cpu) => cpu,
+        Device::Cpu(cpu) => cpu.clone(),
         Device::Cuda(card) => {
-            let grad = grad_gate_up_n2m;
-            return cuda::elements::glu_backward(card, gate, gate_up_n2m, grad_act_nm, grad);
+            let card = card.clone();
+            return cuda::elements::glu_backward(&card, gate, gate_up_n2m, grad_act_nm);
         }
     };
     let part = cpu.threads().part_rows(rows, 6 * width);
-    let inputs = gate_up_n2m.values().chunks(part * 2 * width);
-    let inputs = inputs.zip(grad_act_nm.values().chunks(part * width));
-    let outputs = grad_gate_up_n2m.values_mut().chunks_mut(part * 2 * width);
-    cpu.threads()
-        .for_each(inputs.zip(outputs), |((gate_up, grad_act), grad)| {
-            backward_rows(width, gate_up, grad_act, grad);
-        });
+    let gates = gate_up_n2m.values_mut().chunks_mut(part * 2 * width);
+    let parts = gates.zip(grad_act_nm.values().chunks(part * width));
+    cpu.threads().for_each(parts, |(gate_up, grad_act)| {
+        backward_rows(width, gate_up, grad_act);
+    });
 }
 
 vectorised! {
@@ -80,18 +72,15 @@ vectorised! {
         }
     }
 
-    fn silu_backward(width: usize, gate_up: &[f32], grad_act: &[f32], grad: &mut [f32]) {
-        let inputs = gate_up.chunks(2 * width).zip(grad_act.chunks(width));
-        for ((gate_up, grad_act), grad) in inputs.zip(grad.chunks_mut(2 * width)) {
-            let (gates, ups) = gate_up.split_at(width);
-            let (grad_gates, grad_ups) = grad.split_at_mut(width);
-            let outputs = grad_gates.iter_mut().zip(grad_ups);
-            for (((gate, up), grad_act), (grad_gate, grad_up)) in
-                gates.iter().zip(ups).zip(grad_act).zip(outputs)
-            {
+    fn silu_backward(width: usize, gate_up: &mut [f32], grad_act: &[f32]) {
+        let rows = gate_up.chunks_mut(2 * width).zip(grad_act.chunks(width));
+        for (gate_up, grad_act) in rows {
+            let (gates, ups) = gate_up.split_at_mut(width);
+            for ((gate, up), grad_act) in gates.iter_mut().zip(ups).zip(grad_act) {
                 let slope = sigmoid(*gate);
-                *grad_gate = grad_act * up * slope * (1.0 + gate * (1.0 - slope));
-                *grad_up = grad_act * gate * slope;
+                let grad_up = grad_act * *gate * slope;
+                *gate = grad_act * *up * slope * (1.0 + *gate * (1.0 - slope));
+                *up = grad_up;
             }
         }
     }
@@ -105,20 +94,17 @@ vectorised! {
         }
     }
 
-    fn gelu_backward(width: usize, gate_up: &[f32], grad_act: &[f32], grad: &mut [f32]) {
-        let inputs = gate_up.chunks(2 * width).zip(grad_act.chunks(width));
-        for ((gate_up, grad_act), grad) in inputs.zip(grad.chunks_mut(2 * width)) {
-            let (gates, ups) = gate_up.split_at(width);
-            let (grad_gates, grad_ups) = grad.split_at_mut(width);
-            let outputs = grad_gates.iter_mut().zip(grad_ups);
-            for (((gate, up), grad_act), (grad_gate, grad_up)) in
-                gates.iter().zip(ups).zip(grad_act).zip(outputs)
-            {
+    fn gelu_backward(width: usize, gate_up: &mut [f32], grad_act: &[f32]) {
+        let rows = gate_up.chunks_mut(2 * width).zip(grad_act.chunks(width));
+        for (gate_up, grad_act) in rows {
+            let (gates, ups) = gate_up.split_at_mut(width);
+            for ((gate, up), grad_act) in gates.iter_mut().zip(ups).zip(grad_act) {
                 let bent = tanh(gelu_angle(*gate));
-                let steep = GELU_SCALE * (1.0 + 3.0 * GELU_CUBIC * gate * gate);
-                let slope = 1.0 + bent + gate * (1.0 - bent) * (1.0 + bent) * steep;
-                *grad_gate = grad_act * up * 0.5 * slope;
-                *grad_up = grad_act * 0.5 * gate * (1.0 + bent);
+                let steep = GELU_SCALE * (1.0 + 3.0 * GELU_CUBIC * *gate * *gate);
+                let slope = 1.0 + bent + *gate * (1.0 - bent) * (1.0 + bent) * steep;
+                let grad_up = grad_act * 0.5 * *gate * (1.0 + bent);
+                *gate = grad_act * *up * 0.5 * slope;
+                *up = grad_up;
             }
         }
     }

@@ -18,13 +18,21 @@ use crate::{Dtype, Transformer};
 #[derive(Debug)]
 pub(crate) struct Training {
     optimizer: Optimizer,
-    pub(crate) gradient: Parameters,
     trace: Trace,
-    scratch: Scratch,
-    gradients: Gradients,
+    /// From the first pass to the update; while completions are drawn, nothing is held of it.
+    work: Option<Work>,
     /// What the trace holds of the last rollout, with the present weights.
     kept: Option<Kept>,
     pending: Option<Pending>,
+}
+
+/// What an update needs beside the trace.
+#[derive(Debug)]
+struct Work {
+    /// Gathered so far.
+    gradient: Parameters,
+    gradients: Gradients,
+    scratch: Scratch,
 }
 
 /// A forward pass whose backward pass is still to come.
@@ -86,17 +94,31 @@ impl Transformer {
 
 impl Training {
     fn new(model: &Transformer) -> Self {
-        let (parameters, heads) = (&model.parameters, &model.decoder.heads);
+        let parameters = &model.parameters;
         Self {
             optimizer: Optimizer::new(model.optimizer_options, parameters),
-            gradient: parameters.gradient(),
             trace: model
                 .decoder
                 .training_trace(parameters, model.gradient_checkpointing),
-            scratch: Scratch::new(parameters),
-            gradients: Gradients::new(parameters, heads),
+            work: None,
             kept: None,
             pending: None,
+        }
+    }
+
+    /// The gradient gathered so far.
+    pub(crate) fn gradient(&self) -> Option<&Parameters> {
+        self.work.as_ref().map(|work| &work.gradient)
+    }
+}
+
+impl Work {
+    fn new(model: &Transformer) -> Self {
+        let parameters = &model.parameters;
+        Self {
+            gradient: parameters.gradient(),
+            gradients: Gradients::new(parameters, &model.decoder.heads),
+            scratch: Scratch::new(parameters),
         }
     }
 }
@@ -146,7 +168,8 @@ impl Policy for Transformer {
         let packing = Packing::new(batch, |prompt| self.config.first_position(prompt));
         let updates = training.optimizer.steps();
         let kept = training.kept.take();
-        let Training { trace, scratch, .. } = &mut training;
+        let Training { trace, work, .. } = &mut training;
+        let Work { scratch, .. } = work.get_or_insert_with(|| Work::new(self));
         let lora = self.lora.as_ref();
         scratch.adapters.dropout = lora.and_then(|lora| lora.dropout(&packing, updates));
         if let Some(rows_n) = kept.and_then(|kept| kept.rows(batch)) {
@@ -183,6 +206,10 @@ impl Policy for Transformer {
         let device = self.parameters.norm_1d.device();
         let width = self.parameters.norm_1d.columns();
 
+        let work = training
+            .work
+            .as_mut()
+            .expect("a backward pass follows a forward pass");
         let mut grad_hidden_md = device.zeros(pass.hidden_md.rows(), width);
         head::backward(
             &pass.hidden_md,
@@ -192,10 +219,10 @@ impl Policy for Transformer {
             &pass.log_sum_exp_m,
             &grad_m,
             &mut grad_hidden_md,
-            training.gradient.learnt_head(),
+            work.gradient.learnt_head(),
         );
-        training.gradients.resize(packing.tokens_n.len());
-        let grad_hidden_nd = &mut training.gradients.hidden_nd;
+        work.gradients.resize(packing.tokens_n.len());
+        let grad_hidden_nd = &mut work.gradients.hidden_nd;
         grad_hidden_nd.fill(0.0);
         rows::scatter_add(&packing.predictors_m, &grad_hidden_md, grad_hidden_nd);
         let grad_points_rd = device.matrix(packing.spans.len(), width, grad_points);
@@ -204,17 +231,16 @@ impl Policy for Transformer {
             &self.parameters,
             &packing,
             &mut training.trace,
-            &mut training.scratch,
-            &mut training.gradients,
-            &mut training.gradient,
+            &mut work.scratch,
+            &mut work.gradients,
+            &mut work.gradient,
         );
     }
 
     fn sum_gradient(&mut self, ranks: &Ranks) -> Result<(), RankError> {
         let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
-        let summed = training
-            .gradient
-            .sum_trained(ranks, self.communicator.as_mut());
+        let work = training.work.get_or_insert_with(|| Work::new(self));
+        let summed = work.gradient.sum_trained(ranks, self.communicator.as_mut());
         self.training = Some(training);
         summed
     }
@@ -225,12 +251,12 @@ impl Policy for Transformer {
             .take()
             .expect("an update follows a backward pass");
         training.kept = None;
-        let Training {
-            optimizer,
-            gradient,
-            ..
-        } = &mut training;
-        let report = optimizer.update(&mut self.parameters, gradient, learning_rate);
+        let work = training
+            .work
+            .take()
+            .expect("an update follows a backward pass");
+        let optimizer = &mut training.optimizer;
+        let report = optimizer.update(&mut self.parameters, work.gradient, learning_rate);
         self.training = Some(training);
         report
     }

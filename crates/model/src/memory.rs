@@ -1,7 +1,7 @@
 //! How much memory a run plans for, before its first step.
 //!
-//! A run holds the weights and their copies, and the activations of its largest pass; beside them,
-//! at one moment or another, what a rollout, a pass of the reference or the head's backward needs.
+//! A run holds the weights, moments and the reference, and the activations of its largest pass;
+//! beside them, at one moment or another, what a rollout, a pass of the reference or an update needs.
 
 use crate::generation::{Capacity, LOGITS_MAX, PREFILL_TOKENS_MAX};
 use crate::lora::{LoraOptions, Module};
@@ -58,8 +58,8 @@ pub enum Trained<'a> {
 }
 
 const BYTES: usize = size_of::<f32>();
-/// A trained weight, its gradient and two moments.
-const TRAINED_COPIES: usize = 4;
+/// Two moments of each trained weight, which stay; its gradient goes with each update.
+const MOMENTS: usize = 2;
 /// Gradients in logits that the head's backward holds, where the rows are few enough.
 const HEAD_VALUES: usize = 1 << 21;
 /// Columns of these gradients at least.
@@ -85,19 +85,21 @@ impl Config {
         capacity: Capacity,
     ) -> usize {
         let tokens = workload.computed_tokens;
-        let (weights, adapted) = match trained {
+        let (weights, gradient, adapted) = match trained {
             Trained::Full { keeps_reference } => {
-                let copies = TRAINED_COPIES + usize::from(keeps_reference);
-                (copies * self.parameters(), 0)
+                let copies = 1 + usize::from(keeps_reference);
+                (copies * self.parameters(), self.parameters(), 0)
             }
             Trained::Lora(options) => {
-                let held = self.parameters() + TRAINED_COPIES * self.lora_parameters(options);
-                (held, options.r * (self.adapted(options).len() + 1))
+                let adapters = self.lora_parameters(options);
+                let adapted = options.r * (self.adapted(options).len() + 1);
+                (self.parameters() + adapters, adapters, adapted)
             }
         };
-        let kept =
-            weights + self.rope_values() + tokens * (self.values_per_token(workload) + adapted);
+        let trace = tokens * self.trace_values(workload);
+        let held = weights + MOMENTS * gradient + self.rope_values() + trace;
         let head = 2 * tokens * self.hidden_size + HEAD_VALUES.max(tokens * HEAD_COLUMNS_MIN);
+        let update = gradient + tokens * (self.update_values() + adapted) + head;
         let scored = match trained {
             Trained::Full {
                 keeps_reference: false,
@@ -105,7 +107,7 @@ impl Config {
             _ => self.scoring_values(tokens),
         };
         let drawn = self.rollout_values(workload, capacity);
-        BYTES * (kept + head.max(scored).max(drawn))
+        BYTES * (held + update.max(scored).max(drawn))
     }
 
     /// Bytes of an NVIDIA card that training takes: more is decoded at once than on a processor,
@@ -177,25 +179,34 @@ impl Config {
         tokens * (self.layer_values() + self.pass_values() + self.hidden_size)
     }
 
-    /// Values that training keeps for each token: the trace, scratch, and the gradients in the
-    /// activations that all layers share.
-    fn values_per_token(&self, workload: &Workload) -> usize {
-        let (hidden, inner) = (self.hidden_size, self.intermediate_size);
-        let streams = 3 + usize::from(self.post_norms);
-        let fused = (1 + usize::from(self.qk_norm)) * self.fused_columns();
-        let gradients = streams * hidden + 3 * inner + self.query_columns() + fused;
+    /// Values that training keeps for each token: those of layers, and input and output of the
+    /// last norm.
+    fn trace_values(&self, workload: &Workload) -> usize {
         let layers = if workload.gradient_checkpointing {
-            self.layers * hidden + self.layer_values()
+            self.layers * self.hidden_size + self.layer_values()
         } else {
             self.layers * self.layer_values()
         };
-        layers + self.pass_values() + gradients
+        layers + 2 * self.hidden_size
+    }
+
+    /// Values of an update for each token beside the trace: scratch, and the gradients in the
+    /// activations that all layers share.
+    fn update_values(&self) -> usize {
+        let streams = 3 + usize::from(self.post_norms);
+        let fused = (1 + usize::from(self.qk_norm)) * self.fused_columns();
+        let columns = self.intermediate_size + self.query_columns() + fused;
+        streams * self.hidden_size + columns + self.scratch_values()
+    }
+
+    fn scratch_values(&self) -> usize {
+        self.hidden_size + self.intermediate_size
     }
 
     /// Values of a pass for each token beside those of layers: input and output of the last norm,
     /// and scratch.
     fn pass_values(&self) -> usize {
-        3 * self.hidden_size + self.intermediate_size
+        2 * self.hidden_size + self.scratch_values()
     }
 
     /// Values that one layer keeps for each token.

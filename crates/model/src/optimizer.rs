@@ -78,12 +78,12 @@ impl Optimizer {
         self.step
     }
 
-    /// One update; clears the gradient. Refused, and said so by the report, where the gradient is
+    /// One update, which uses the gradient up. Refused, and said so by the report, where the gradient is
     /// not finite.
     pub(crate) fn update(
         &mut self,
         parameters: &mut Parameters,
-        gradient: &mut Parameters,
+        mut gradient: Parameters,
         learning_rate: f64,
     ) -> UpdateReport {
         let squares = gradient
@@ -93,10 +93,8 @@ impl Optimizer {
         let grad_norm = squares.sum::<f64>().sqrt();
         if grad_norm.is_finite() {
             self.step += 1;
-            self.apply(parameters, gradient, learning_rate, self.scale(grad_norm));
-        }
-        for matrix in gradient.trained_mut() {
-            matrix.fill(0.0);
+            let scale = self.scale(grad_norm);
+            self.apply(parameters, &mut gradient, learning_rate, scale);
         }
         UpdateReport { grad_norm }
     }

@@ -7,6 +7,7 @@ use policy::{PolicyError, Probe};
 
 use crate::Transformer;
 use crate::decoder::{Parameters, tensors};
+use crate::learning::Training;
 use crate::store::{put, take};
 
 impl Transformer {
@@ -19,8 +20,8 @@ impl Transformer {
 
     /// The gradient gathered so far.
     pub(crate) fn gathered(&self) -> &Parameters {
-        let training = self.training.as_ref();
-        &training.expect("a backward pass came before").gradient
+        let gradient = self.training.as_ref().and_then(Training::gradient);
+        gradient.expect("a backward pass came before")
     }
 
     fn flat(&self, parameters: &Parameters) -> Vec<f64> {

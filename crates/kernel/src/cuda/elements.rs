@@ -90,17 +90,10 @@ pub(crate) fn glu_forward(cuda: &Cuda, gate: Gate, gate_up: &Matrix, act: &mut M
 }
 
 /// [`crate::glu::backward`].
-pub(crate) fn glu_backward(
-    cuda: &Cuda,
-    gate: Gate,
-    gate_up: &Matrix,
-    grad_act: &Matrix,
-    grad_gate_up: &mut Matrix,
-) {
+pub(crate) fn glu_backward(cuda: &Cuda, gate: Gate, gate_up: &mut Matrix, grad_act: &Matrix) {
     let (count, width) = (entries(grad_act), grad_act.columns());
-    let launch = cuda.core("glu_backward").read(gate_up.card().values());
-    let launch = launch.read(grad_act.card().values());
-    let launch = launch.write(grad_gate_up.card_mut().values_mut());
+    let launch = cuda.core("glu_backward").read(grad_act.card().values());
+    let launch = launch.write(gate_up.card_mut().values_mut());
     launch.size(count).size(width).word(kind(gate)).over(count);
 }
 

@@ -135,10 +135,10 @@ fn attention_and_head(device: &Device) -> Vec<Matrix> {
 
 fn the_rest(device: &Device) -> Vec<Matrix> {
     let hashed = |seed, rows, columns| hashed_on(device, seed, rows, columns, 1.0);
-    let (gate_up, grad_act) = (hashed(1, ROWS, 2 * WIDTH), hashed(2, ROWS, WIDTH));
-    let (mut act, mut grad_gate_up) = (device.zeros(ROWS, WIDTH), device.zeros(ROWS, 2 * WIDTH));
+    let (mut gate_up, grad_act) = (hashed(1, ROWS, 2 * WIDTH), hashed(2, ROWS, WIDTH));
+    let mut act = device.zeros(ROWS, WIDTH);
     glu::forward(Gate::GeluTanh, &gate_up, &mut act);
-    glu::backward(Gate::GeluTanh, &gate_up, &grad_act, &mut grad_gate_up);
+    glu::backward(Gate::GeluTanh, &mut gate_up, &grad_act);
     softcap::apply(&mut act, 0.5);
     scale::by(&mut act, 1.7);
     add::into(&grad_act, &mut act);
@@ -170,7 +170,7 @@ fn the_rest(device: &Device) -> Vec<Matrix> {
     let squared = device.matrix(1, 2, vec![squared as f32, (squared * 1e6).fract() as f32]);
     vec![
         act,
-        grad_gate_up,
+        gate_up,
         table,
         out,
         first,

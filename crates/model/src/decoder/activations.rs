@@ -149,7 +149,6 @@ pub(crate) struct Gradients {
     pub(crate) part_nd: Matrix,
     pub(crate) normed_nd: Matrix,
     pub(crate) gated_nf: Matrix,
-    pub(crate) gate_up_n2f: Matrix,
     pub(crate) attended_nq: Matrix,
     pub(crate) qkv_nc: Matrix,
     /// A second copy of the fused gradient, used where heads are normed.
@@ -166,7 +165,6 @@ impl Gradients {
             part_nd: device.zeros(0, width),
             normed_nd: device.zeros(0, width),
             gated_nf: device.zeros(0, inner),
-            gate_up_n2f: device.zeros(0, 2 * inner),
             attended_nq: device.zeros(0, heads.query_columns()),
             qkv_nc: device.zeros(0, heads.columns()),
             raw_nc: device.zeros(0, heads.columns()),
@@ -180,7 +178,6 @@ impl Gradients {
             &mut self.stream_nd,
             &mut self.normed_nd,
             &mut self.gated_nf,
-            &mut self.gate_up_n2f,
             &mut self.attended_nq,
             &mut self.qkv_nc,
         ] {

@@ -159,12 +159,12 @@ impl Decoder {
     }
 
     /// Turns the gradient in the stream from the layer's output into that in its input, and adds
-    /// the gradients of the layer's parameters.
+    /// the gradients of the layer's parameters. What the layer saved is lost.
     pub(super) fn layer_backward(
         &self,
         (facts, layer): (LayerFacts, &Layer),
         packing: &Packing,
-        saved: &Activations,
+        saved: &mut Activations,
         scratch: &mut Scratch,
         grad: &mut Gradients,
         total: &mut Layer,
@@ -217,7 +217,7 @@ impl Decoder {
     fn mlp_backward(
         &self,
         layer: &Layer,
-        saved: &Activations,
+        saved: &mut Activations,
         scratch: &mut Scratch,
         grad: &mut Gradients,
         total: &mut Layer,
@@ -234,13 +234,13 @@ impl Decoder {
             &mut scratch.adapters,
             &mut total.down,
         );
-        let (gate_up, gated) = (&saved.gate_up_n2f, &grad.gated_nf);
-        glu::backward(self.gate, gate_up, gated, &mut grad.gate_up_n2f);
+        let gate_up = &mut saved.gate_up_n2f;
+        glu::backward(self.gate, gate_up, &grad.gated_nf);
 
         self.rebuild_norm(&saved.middle_nd, &layer.mlp_norm_1d, scratch);
         layer.gate_up.backward(
             &scratch.normed_nd,
-            &grad.gate_up_n2f,
+            gate_up,
             &mut grad.normed_nd,
             &mut scratch.adapters,
             &mut total.gate_up,

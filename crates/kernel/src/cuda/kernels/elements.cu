@@ -58,21 +58,22 @@ extern "C" __global__ void glu_forward(const float* gate_up, float* act, size_t 
     }
 }
 
-extern "C" __global__ void glu_backward(const float* gate_up, const float* grad_act,
-                                        float* grad_gate_up, size_t count, size_t width, u32 kind) {
+// Turns gate and up into the gradient in them.
+extern "C" __global__ void glu_backward(const float* grad_act, float* gate_up, size_t count,
+                                        size_t width, u32 kind) {
     for (size_t i = GLOBAL_INDEX; i < count; i += GLOBAL_COUNT) {
         size_t at = i / width * 2 * width + i % width;
         float gate = gate_up[at], up = gate_up[at + width], grad = grad_act[i];
         if (kind == GATE_SILU) {
             float slope = sigmoid(gate);
-            grad_gate_up[at] = grad * up * slope * (1.0f + gate * (1.0f - slope));
-            grad_gate_up[at + width] = grad * gate * slope;
+            gate_up[at] = grad * up * slope * (1.0f + gate * (1.0f - slope));
+            gate_up[at + width] = grad * gate * slope;
         } else {
             float bent = gelu_bent(gate);
             float steep = GELU_SCALE * (1.0f + 3.0f * GELU_CUBIC * gate * gate);
             float slope = 1.0f + bent + gate * (1.0f - bent) * (1.0f + bent) * steep;
-            grad_gate_up[at] = grad * up * 0.5f * slope;
-            grad_gate_up[at + width] = grad * 0.5f * gate * (1.0f + bent);
+            gate_up[at] = grad * up * 0.5f * slope;
+            gate_up[at + width] = grad * 0.5f * gate * (1.0f + bent);
         }
     }
 }
