@@ -30,7 +30,7 @@ STEPS = {("3m", "maximum"): 2, ("3m", "drawn"): 3, ("25m", "maximum"): 1, ("25m"
          ("135m", "maximum"): 1, ("135m", "drawn"): 1}
 # Tokens that `enigma` computes at a time of all sizes but the smallest: the same gradient, less memory; the
 # more so where a reference or a larger model takes its own.
-SLICE, SMALL_SLICE = 2304, 1536
+SLICE, SMALL_SLICE = 2240, 1536
 
 
 def grpo_row(size, lengths, beta=0.0, lora=0, prompts=4, default=False):

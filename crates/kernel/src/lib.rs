@@ -23,6 +23,7 @@ mod vector;
 
 mod device;
 mod matrix;
+mod packed;
 mod product;
 mod register;
 mod repeated;
@@ -42,7 +43,7 @@ pub mod linear;
 pub mod low_rank;
 pub mod norm;
 pub mod normal;
-mod packed;
+pub mod panels;
 pub mod pool;
 pub mod rms_norm;
 pub mod rope;

@@ -3,7 +3,7 @@
 use crate::cuda;
 use crate::device::Device;
 use crate::matrix::{Matrix, Mode};
-use crate::product::multiply_shared;
+use crate::product::{Target, multiply_shared};
 use crate::vector::vectorised;
 
 /// `y = x W + b`, or `y += x W + b`.
@@ -37,15 +37,20 @@ pub fn forward(
         y_no.target(),
         Mode::Add,
         |y, columns| {
-            let bias = &bias.values()[columns];
-            for row in 0..y.rows() {
-                match mode {
-                    Mode::Write => y.row(row).copy_from_slice(bias),
-                    Mode::Add => add(y.row(row), bias),
-                }
-            }
+            begin(y, &bias.values()[columns], mode);
         },
     );
+}
+
+/// Puts the bias where the product is to be added.
+pub(crate) fn begin(y: &mut Target, bias: &[f32], mode: Mode) -> Mode {
+    for row in 0..y.rows() {
+        match mode {
+            Mode::Write => y.row(row).copy_from_slice(bias),
+            Mode::Add => add(y.row(row), bias),
+        }
+    }
+    Mode::Add
 }
 
 /// The gradient in the input: `grad_x = grad_y Wᵀ`, or `grad_x += grad_y Wᵀ`.

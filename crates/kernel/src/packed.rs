@@ -2,8 +2,8 @@
 //!
 //! The columns that a tile of the output needs are copied side by side, a panel at a time, and so
 //! are the rows: as they are, often a power of two apart, they would share few lines of a cache.
-//! The first tile of a panel copies what it reads. While the tiles are summed in registers, the
-//! next panel is fetched.
+//! The first tile of a panel copies what it reads, unless all panels have been laid out before
+//! ([`crate::panels`]). While the tiles are summed in registers, the next panel is fetched.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -29,9 +29,18 @@ const STRIDE: usize = DEPTH + 16;
 const ROWS_MAX: usize = 8;
 
 /// One inner place of a panel's columns.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Place([f32; PANEL]);
+pub(crate) struct Place([f32; PANEL]);
+
+/// The right operand.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// Not transposed.
+    Rows(View<'a>),
+    /// In panels of so many places, the last one filled up.
+    Panels(&'a [Place], usize),
+}
 
 /// The copied rows, `STRIDE` entries each, and the copied panel of the product at work.
 struct Copies {
@@ -45,13 +54,13 @@ thread_local! {
     };
 }
 
-/// `target = a b`, or `target += a b`, on the calling thread; neither operand is transposed.
+/// `target = a b`, or `target += a b`, on the calling thread; `a` is not transposed.
 ///
 /// Bit for bit as [`crate::tile::multiply_small`], for rows enough that copies pay.
-pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
-    let shapes = (a.rows(), b.rows(), b.columns());
+pub(crate) fn multiply(a: View, b: Right, target: &mut Target, mode: Mode) {
+    let (places, columns) = b.shape(target.columns());
     assert_eq!(
-        shapes,
+        (a.rows(), places, columns),
         (target.rows(), a.columns(), target.columns()),
         "a product of {} inner places",
         a.columns()
@@ -65,7 +74,7 @@ pub(crate) fn multiply(a: View, b: View, target: &mut Target, mode: Mode) {
     });
 }
 
-fn run(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
+fn run(a: View, b: Right, target: &mut Target, mode: Mode, copies: &mut Copies) {
     #[cfg(target_arch = "x86_64")]
     match Width::of_processor() {
         // SAFETY: the processor has the features.
@@ -80,14 +89,14 @@ fn run(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl")]
-fn run_avx512(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
+fn run_avx512(a: View, b: Right, target: &mut Target, mode: Mode, copies: &mut Copies) {
     // SAFETY: the features are enabled.
     unsafe { by_blocks::<__m512, 8>(a, b, target, mode, copies) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn run_avx2(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copies) {
+fn run_avx2(a: View, b: Right, target: &mut Target, mode: Mode, copies: &mut Copies) {
     // SAFETY: the features are enabled.
     unsafe { by_blocks::<__m256, 6>(a, b, target, mode, copies) }
 }
@@ -98,24 +107,20 @@ fn run_avx2(a: View, b: View, target: &mut Target, mode: Mode, copies: &mut Copi
 #[inline(always)]
 unsafe fn by_blocks<V: Vector, const R: usize>(
     a: View,
-    b: View,
+    b: Right,
     target: &mut Target,
     mode: Mode,
     copies: &mut Copies,
 ) {
     for depth in ranges(a.columns(), DEPTH) {
         copy_rows(a.block(0..a.rows(), depth.clone()), &mut copies.rows);
-        for columns in ranges(b.columns(), PANEL) {
-            let w = b.block(depth.clone(), columns.clone());
-            if columns.len() < PANEL {
-                // Tiles read whole registers: it is filled up.
-                copy_panel(w, &mut copies.panel);
-            }
+        for columns in ranges(target.columns(), PANEL) {
+            let (panel, next) = b.panel(depth.clone(), columns.clone(), &mut copies.panel);
             let part = Part {
                 depth: depth.len(),
                 add: depth.start > 0 || mode == Mode::Add,
-                w: w.checked_pointer(),
-                w_row: w.strides().0,
+                panel,
+                next,
             };
             // SAFETY: as the caller's; the copies hold the part.
             unsafe { part.tiles::<V, R>(copies, target, columns) }
@@ -128,13 +133,83 @@ fn ranges(extent: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     starts.map(move |start| start..(start + step).min(extent))
 }
 
-/// What of the product the copies are.
+/// Where a panel lies.
+#[derive(Clone, Copy)]
+struct Panel {
+    first: *const f32,
+    /// The distance from one place to the next.
+    row: usize,
+    /// Whether its places lie side by side.
+    is_copied: bool,
+}
+
+impl Right<'_> {
+    /// Inner places and columns, of which panels hold as many as the target has.
+    fn shape(self, columns: usize) -> (usize, usize) {
+        match self {
+            Right::Rows(b) => (b.rows(), b.columns()),
+            Right::Panels(places, inner) => {
+                let panels = places.len().checked_div(inner).unwrap_or(0);
+                (inner, columns.min(panels * PANEL))
+            }
+        }
+    }
+
+    /// The panel of these columns, copied where it is not whole, and the one that is read next.
+    fn panel(
+        self,
+        depth: Range<usize>,
+        columns: Range<usize>,
+        copy: &mut [Place],
+    ) -> (Panel, Panel) {
+        let b = match self {
+            Right::Rows(b) => b,
+            Right::Panels(places, inner) => {
+                let first = columns.start / PANEL * inner + depth.start;
+                let panel = Panel::copied(&places[first..first + depth.len()]);
+                return (panel, panel.ahead(inner * PANEL));
+            }
+        };
+        let w = b.block(depth, columns.clone());
+        let panel = Panel {
+            first: w.checked_pointer(),
+            row: w.strides().0,
+            is_copied: false,
+        };
+        let next = panel.ahead(PANEL);
+        if columns.len() == PANEL {
+            return (panel, next);
+        }
+        // Tiles read whole registers.
+        copy_panel(w, copy);
+        (Panel::copied(copy), next)
+    }
+}
+
+impl Panel {
+    fn copied(places: &[Place]) -> Panel {
+        Panel {
+            first: places.as_ptr().cast(),
+            row: PANEL,
+            is_copied: true,
+        }
+    }
+
+    /// One so many entries further on, which may lie outside.
+    fn ahead(self, entries: usize) -> Panel {
+        Panel {
+            first: self.first.wrapping_add(entries),
+            ..self
+        }
+    }
+}
+
+/// What of the product the copied rows and a panel are.
 struct Part {
     depth: usize,
     add: bool,
-    /// The panel where it is copied from.
-    w: *const f32,
-    w_row: usize,
+    panel: Panel,
+    next: Panel,
 }
 
 #[allow(clippy::inline_always)]
@@ -150,8 +225,7 @@ impl Part {
     ) {
         let tiles = target.rows().div_ceil(R);
         let whole = columns.len() == PANEL;
-        let next = self.w.wrapping_add(PANEL);
-        let panel: *mut f32 = copies.panel.as_mut_ptr().cast();
+        let copy: *mut f32 = copies.panel.as_mut_ptr().cast();
         for (tile, rows) in ranges(target.rows(), R).enumerate() {
             let mut edge = Edge([0.0; ROWS_MAX * PANEL]);
             if !whole && self.add {
@@ -163,11 +237,11 @@ impl Part {
             } else {
                 (edge.0.as_mut_ptr(), PANEL)
             };
-            let copies_panel = whole && tile == 0;
-            let (w, w_row) = if copies_panel {
-                (self.w, self.w_row)
+            let copies_panel = tile == 0 && !self.panel.is_copied;
+            let (w, w_row) = if tile == 0 || self.panel.is_copied {
+                (self.panel.first, self.panel.row)
             } else {
-                (panel.cast_const(), PANEL)
+                (copy.cast_const(), PANEL)
             };
             let product = Product {
                 rows: rows.len(),
@@ -182,10 +256,13 @@ impl Part {
                 y_row,
                 add: self.add,
                 source: Source::Memory,
-                ahead: next.wrapping_add(tile * self.depth / tiles * self.w_row),
-                ahead_row: self.w_row,
+                ahead: self
+                    .next
+                    .ahead(tile * self.depth / tiles * self.next.row)
+                    .first,
+                ahead_row: self.next.row,
                 ahead_every: tiles,
-                copy: copies_panel.then_some((panel, PANEL)),
+                copy: copies_panel.then_some((copy, PANEL)),
             };
             // SAFETY: rows and columns of the tile lie in the target, or in the edge; the panel
             // has a place for each of its depth.
@@ -221,9 +298,16 @@ fn copy_rows(a: View, block: &mut [f32]) {
     }
 }
 
+impl Place {
+    /// Entries, filled up with zeros.
+    pub(crate) fn new(entries: &[f32]) -> Place {
+        let mut place = Place([0.0; PANEL]);
+        place.0[..entries.len()].copy_from_slice(entries);
+        place
+    }
+}
+
 /// Copies the columns of the last panel side by side, place after place.
-#[allow(clippy::inline_always)]
-#[inline(always)]
 fn copy_panel(b: View, panel: &mut [Place]) {
     for (k, Place(to)) in (0..b.rows()).zip(panel) {
         to[..b.columns()].copy_from_slice(b.row(k));
@@ -255,7 +339,8 @@ mod tests {
             let (x, w) = (View::new(&x, depth), View::new(&w, columns));
             for mode in [Mode::Write, Mode::Add] {
                 let (mut found, mut expected) = (y.clone(), y.clone());
-                multiply(x, w, &mut Target::new(&mut found, columns), mode);
+                let mut target = Target::new(&mut found, columns);
+                multiply(x, Right::Rows(w), &mut target, mode);
                 let mut target = Target::new(&mut expected, columns);
                 multiply_small(x, w, &mut target, mode, Source::Cache);
                 assert_eq!(found, expected, "{rows} x {depth} x {columns}");

@@ -6,7 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use gemm::Parallelism;
 
 use crate::matrix::Mode;
-use crate::packed::{self, PANEL};
+use crate::packed::{self, PANEL, Right};
 use crate::threads::Threads;
 use crate::tile::{Source, multiply_small};
 
@@ -264,7 +264,7 @@ const PACKED_ROWS: RangeInclusive<usize> = 8..=128;
 /// this large does not fit a core's cache.
 const STREAMED_MIN: usize = 1 << 18;
 /// Multiplications of one part that are worth a thread.
-const WORK_MIN: usize = 1 << 16;
+pub(crate) const WORK_MIN: usize = 1 << 16;
 
 /// As [`multiply`], shared by the threads: each computes some rows of the target, or, where rows
 /// are few, some columns. `before` first sees each part and its columns.
@@ -294,7 +294,7 @@ pub(crate) fn multiply_shared(
         before(&mut target, columns.clone());
         let (a, b) = (a.block(rows, 0..inner), b.block(0..inner, columns));
         if is_packed {
-            packed::multiply(a, b, &mut target, mode);
+            packed::multiply(a, Right::Rows(b), &mut target, mode);
         } else if is_small {
             multiply_small(a, b, &mut target, mode, source);
         } else {
@@ -315,7 +315,7 @@ pub(crate) fn multiply_shared(
 }
 
 /// Ranges that tile `extent`, at most `parts_max`, of nearly equal size.
-fn ranges(extent: usize, parts_max: usize) -> Vec<Range<usize>> {
+pub(crate) fn ranges(extent: usize, parts_max: usize) -> Vec<Range<usize>> {
     let steps = extent.div_ceil(PANEL);
     let parts = parts_max.min(extent / EXTENT_MIN).max(1);
     let cut = |part: usize| (steps * part / parts * PANEL).min(extent);

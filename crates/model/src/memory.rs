@@ -75,14 +75,20 @@ impl Config {
     /// # Panics
     /// If a target of LoRA is no module of this model.
     pub fn training_bytes(&self, workload: &Workload, trained: Trained) -> usize {
-        self.training_bytes_within(workload, trained, Capacity::CPU)
+        let panels = match trained {
+            Trained::Full { .. } if workload.sampling_dtype == Dtype::F32 => self.copied_values(),
+            _ => 0,
+        };
+        self.training_bytes_within(workload, trained, Capacity::CPU, panels)
     }
 
+    /// With so many values of weights in panels while completions are drawn.
     fn training_bytes_within(
         &self,
         workload: &Workload,
         trained: Trained,
         capacity: Capacity,
+        panels: usize,
     ) -> usize {
         let tokens = workload.computed_tokens;
         let (weights, gradient, adapted) = match trained {
@@ -106,7 +112,7 @@ impl Config {
             } => 0,
             _ => self.scoring_values(tokens),
         };
-        let drawn = self.rollout_values(workload, capacity);
+        let drawn = panels + self.rollout_values(workload, capacity);
         BYTES * (held + update.max(scored).max(drawn))
     }
 
@@ -121,7 +127,7 @@ impl Config {
             } => 2,
             _ => 1,
         };
-        let values = self.training_bytes_within(workload, trained, Capacity::CARD);
+        let values = self.training_bytes_within(workload, trained, Capacity::CARD, 0);
         values + self.card_scratch_bytes(workload, copies)
     }
 
@@ -236,15 +242,20 @@ impl Config {
 
     /// A rounded copy of the layers and the head, in values of four bytes.
     fn rounded_values(&self, sampling_dtype: Dtype) -> usize {
+        match sampling_dtype {
+            Dtype::F32 => 0,
+            Dtype::Bf16 => self.copied_values().div_ceil(2),
+        }
+    }
+
+    /// Values of the layers and the head.
+    fn copied_values(&self) -> usize {
         let embedding = if self.tie_word_embeddings {
             0
         } else {
             self.vocabulary * self.hidden_size
         };
-        match sampling_dtype {
-            Dtype::F32 => 0,
-            Dtype::Bf16 => (self.parameters() - embedding).div_ceil(2),
-        }
+        self.parameters() - embedding
     }
 
     fn query_columns(&self) -> usize {

@@ -6,17 +6,17 @@
 
 mod activations;
 mod adapter;
+mod copied;
 mod layer;
 mod names;
 mod packing;
 mod parameters;
 mod projection;
-mod rounded;
 mod trace;
 
 use kernel::attention::{Heads, Rule};
 use kernel::glu::Gate;
-use kernel::{Device, Matrix, Mode, Norm, bf16, embedding, linear, rms_norm, rope, scale, softcap};
+use kernel::{Device, Matrix, Mode, Norm, embedding, linear, rms_norm, rope, scale, softcap};
 
 use self::parameters::Layer;
 use crate::Config;
@@ -24,12 +24,12 @@ use crate::config::{LayerKind, Rotation};
 
 pub(crate) use activations::{Activations, Gradients, Scratch};
 pub(crate) use adapter::{Adapter, AdapterPass, Dropout, Selection};
+pub(crate) use copied::{Copied, CopyKind};
 pub(crate) use layer::Attend;
 pub(crate) use names::{Part, Place, Tensor, tensors};
 pub(crate) use packing::Packing;
 pub(crate) use parameters::Parameters;
 pub(crate) use projection::Projection;
-pub(crate) use rounded::Rounded;
 pub(crate) use trace::Trace;
 
 /// The parts of a decoder that no training changes.
@@ -116,14 +116,14 @@ impl Decoder {
         self.cap(logits_rv);
     }
 
-    /// The logits of hidden states by the rounded head.
-    pub(crate) fn rounded_logits(
+    /// The logits of hidden states by a copy of the head.
+    pub(crate) fn copied_logits(
         &self,
-        rounded: &Rounded,
+        copied: &Copied,
         hidden_rd: &Matrix,
         logits_rv: &mut Matrix,
     ) {
-        bf16::forward(hidden_rd, &rounded.head, None, logits_rv, Mode::Write);
+        copied.logits(hidden_rd, logits_rv);
         self.cap(logits_rv);
     }
 

@@ -4,6 +4,7 @@ use kernel::{Device, Matrix, norm};
 
 use super::Weights;
 use super::adapter::Adapter;
+use super::copied::CopyKind;
 use super::names::{Part, Place};
 use super::projection::Projection;
 use crate::Config;
@@ -245,19 +246,19 @@ impl Layer {
         }
     }
 
-    /// A copy whose projections are rounded.
-    pub(super) fn rounded(&self) -> Self {
+    /// A copy with copies of its projections.
+    pub(super) fn copied(&self, kind: CopyKind) -> Self {
         Self {
             attention_norm_1d: self.attention_norm_1d.clone(),
-            qkv: self.qkv.rounded(),
+            qkv: self.qkv.copied(kind),
             query_norm_1h: self.query_norm_1h.clone(),
             key_norm_1h: self.key_norm_1h.clone(),
-            output: self.output.rounded(),
+            output: self.output.copied(kind),
             attention_post_norm_1d: self.attention_post_norm_1d.clone(),
             mlp_norm_1d: self.mlp_norm_1d.clone(),
             mlp_post_norm_1d: self.mlp_post_norm_1d.clone(),
-            gate_up: self.gate_up.rounded(),
-            down: self.down.rounded(),
+            gate_up: self.gate_up.copied(kind),
+            down: self.down.copied(kind),
         }
     }
 

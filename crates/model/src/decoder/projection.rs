@@ -1,8 +1,9 @@
 //! A linear map of a layer: its weight, its bias, and the adapters beside it.
 
-use kernel::{Matrix, Mode, bf16, linear, low_rank};
+use kernel::{Matrix, Mode, linear, low_rank};
 
 use super::adapter::{Adapter, AdapterPass};
+use super::copied::{CopiedWeight, CopyKind};
 
 /// The weight, stored `[in, out]`, the bias and the adapters of a linear map, or one value for each
 /// entry of them.
@@ -17,7 +18,7 @@ pub(crate) struct Projection {
     /// The adapters of the reference policy.
     pub(crate) reference: Vec<Adapter>,
     /// Stands for the weight, which then has no rows, and for the adapters.
-    rounded: Option<bf16::Weight>,
+    copied: Option<CopiedWeight>,
 }
 
 impl Projection {
@@ -28,7 +29,7 @@ impl Projection {
             bias_1o,
             adapters: Vec::new(),
             reference: Vec::new(),
-            rounded: None,
+            copied: None,
         }
     }
 
@@ -41,8 +42,8 @@ impl Projection {
         pass: &mut AdapterPass,
     ) {
         let bias = self.bias_1o.as_ref();
-        if let Some(rounded) = &self.rounded {
-            return bf16::forward(x_ni, rounded, bias, y_no, mode);
+        if let Some(copied) = &self.copied {
+            return copied.forward(x_ni, bias, y_no, mode);
         }
         linear::forward(x_ni, &self.weight_io, bias, y_no, mode);
         pass.forward(self, x_ni, y_no);
@@ -72,18 +73,18 @@ impl Projection {
         }
     }
 
-    /// The map with its adapters, rounded.
-    pub(super) fn rounded(&self) -> Self {
-        let rounded = if self.adapters.is_empty() {
-            bf16::Weight::new(&self.weight_io)
+    /// A copy of the map with its adapters.
+    pub(super) fn copied(&self, kind: CopyKind) -> Self {
+        let copied = if self.adapters.is_empty() {
+            CopiedWeight::new(&self.weight_io, kind)
         } else {
             let mut merged = self.clone();
             merged.merge();
-            bf16::Weight::new(&merged.weight_io)
+            CopiedWeight::new(&merged.weight_io, kind)
         };
         let weight_io = self.weight_io.device().zeros(0, self.weight_io.columns());
         Self {
-            rounded: Some(rounded),
+            copied: Some(copied),
             ..Self::new(weight_io, self.bias_1o.clone())
         }
     }
@@ -95,7 +96,7 @@ impl Projection {
             bias_1o: self.bias_1o.as_ref().map(zeros),
             adapters: self.adapters.iter().map(Adapter::zeros).collect(),
             reference: Vec::new(),
-            rounded: None,
+            copied: None,
         }
     }
 }

@@ -11,12 +11,12 @@ use super::kept::{Keeper, Kept, Token};
 use super::slots::Slots;
 use super::{Capacity, LOGITS_MAX, PREFILL_TOKENS_MAX};
 use crate::Transformer;
-use crate::decoder::{Activations, Attend, Input, Packing, Rounded, Scratch, Trace, Weights};
+use crate::decoder::{Activations, Attend, Copied, Input, Packing, Scratch, Trace, Weights};
 
 /// Everything of one call of the sampler.
 pub(super) struct Decoding<'a> {
     model: &'a Transformer,
-    rounded: Option<&'a Rounded>,
+    copied: Option<&'a Copied>,
     options: &'a SamplingOptions,
     requests: &'a [Request],
     /// Keys and values of each layer, `[slots, 2 · key-value columns]`.
@@ -72,7 +72,7 @@ struct Row {
 impl<'a> Decoding<'a> {
     pub(super) fn new(
         model: &'a Transformer,
-        rounded: Option<&'a Rounded>,
+        copied: Option<&'a Copied>,
         requests: &'a [Request],
         options: &'a SamplingOptions,
         limits: Limits,
@@ -109,7 +109,7 @@ impl<'a> Decoding<'a> {
             hidden_rd: device.zeros(0, width),
             logits_rv: device.zeros(0, model.config.vocabulary),
             model,
-            rounded,
+            copied,
             options,
             requests,
             waiting,
@@ -283,9 +283,9 @@ impl<'a> Decoding<'a> {
             part_rd.copy_rows(0, &self.hidden_rd, rows.clone());
             self.logits_rv.resize_rows(rows.len());
             let decoder = &self.model.decoder;
-            match self.rounded {
+            match self.copied {
                 None => decoder.logits(&self.model.parameters, &part_rd, &mut self.logits_rv),
-                Some(rounded) => decoder.rounded_logits(rounded, &part_rd, &mut self.logits_rv),
+                Some(copied) => decoder.copied_logits(copied, &part_rd, &mut self.logits_rv),
             }
             let active = &mut self.active[first + rows.start..first + rows.end];
             let uniform = |row: &Row| row.key.uniform(row.sample.tokens_t.len() as u64);
@@ -406,7 +406,7 @@ impl<'a> Decoding<'a> {
                 keeper.keep(layer, saved);
             }
         };
-        let weights = weights(model, self.rounded);
+        let weights = weights(model, self.copied, is_step);
         let mut forward = || {
             let decoder = &model.decoder;
             decoder.forward(weights, input, trace, scratch, attend, keep);
@@ -442,9 +442,9 @@ impl Limits {
     }
 }
 
-fn weights<'a>(model: &'a Transformer, rounded: Option<&'a Rounded>) -> Weights<'a> {
+fn weights<'a>(model: &'a Transformer, copied: Option<&'a Copied>, is_step: bool) -> Weights<'a> {
     let own = model.parameters.weights();
-    rounded.map_or(own, |rounded| rounded.weights(own))
+    copied.map_or(own, |copied| copied.weights(own, is_step))
 }
 
 fn empty_sample() -> Sample {

@@ -15,7 +15,7 @@ use policy::{PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOpti
 
 use self::batch::{Decoding, Limits};
 use self::kept::Keeper;
-use crate::decoder::{Rounded, Trace};
+use crate::decoder::{Copied, CopyKind, Trace};
 use crate::{Dtype, Transformer};
 
 pub(crate) use kept::Kept;
@@ -82,20 +82,27 @@ impl Transformer {
         for request in requests {
             self.check_length(request.prefix.len(), options.max_completion_length)?;
         }
-        let rounded = match self.sampling_dtype {
-            Dtype::F32 => None,
-            Dtype::Bf16 => Some(Rounded::new(&self.parameters)),
-        };
+        let copied = self.copy_kind(keep.is_some());
+        let copied = copied.map(|kind| Copied::new(&self.parameters, kind));
         let limits = Limits::new(self, requests, options.max_completion_length);
         let keeper = keep.map(|(trace, tokens_max)| Keeper::new(trace, requests, tokens_max));
-        let rounded = rounded.as_ref();
-        let mut decoding = Decoding::new(self, rounded, requests, options, limits, keeper);
+        let copied = copied.as_ref();
+        let mut decoding = Decoding::new(self, copied, requests, options, limits, keeper);
         loop {
             let goes_on = decoding.step()?;
             progress(decoding.progress());
             if !goes_on {
                 return Ok(decoding.finish());
             }
+        }
+    }
+
+    /// What copy of the weights drawing reads: one in panels where all weights are trained, in the
+    /// room of their gradient, of which nothing is held meanwhile.
+    fn copy_kind(&self, keeps: bool) -> Option<CopyKind> {
+        match self.sampling_dtype {
+            Dtype::Bf16 => Some(CopyKind::Rounded),
+            Dtype::F32 => (keeps && self.lora.is_none()).then_some(CopyKind::Panels),
         }
     }
 }

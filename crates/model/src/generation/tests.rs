@@ -4,7 +4,7 @@ use math::Key;
 use policy::{Batch, Policy, Request, Row, Sample, Sampler, SamplingOptions, Scorer};
 
 use super::batch::{Decoding, Limits};
-use crate::decoder::{Packing, Rounded, Scratch};
+use crate::decoder::{Copied, CopyKind, Packing, Scratch};
 use crate::parity::{FAMILIES, largest_difference, open};
 use crate::{Dtype, Transformer};
 
@@ -228,7 +228,7 @@ fn rounded_weights_draw_from_nearly_the_same_distribution_in_every_family() {
 #[test]
 fn adapters_are_part_of_the_rounded_weights() {
     let (mut model, _) = open("llama");
-    let plain = Rounded::new(&model.parameters);
+    let plain = Copied::new(&model.parameters, CopyKind::Rounded);
     let options = crate::LoraOptions {
         r: 2,
         lora_alpha: 4.0,
@@ -242,12 +242,15 @@ fn adapters_are_part_of_the_rounded_weights() {
     }
     let requests = requests(model.config().vocabulary);
     let limits = Limits::new(&model, &requests, OPTIONS.max_completion_length);
-    let drawn = |rounded: &Rounded| {
+    let drawn = |rounded: &Copied| {
         let mut decoding = Decoding::new(&model, Some(rounded), &requests, &OPTIONS, limits, None);
         while decoding.step().unwrap() {}
         decoding.finish().0
     };
-    let (without, with) = (drawn(&plain), drawn(&Rounded::new(&model.parameters)));
+    let (without, with) = (
+        drawn(&plain),
+        drawn(&Copied::new(&model.parameters, CopyKind::Rounded)),
+    );
     let first = &requests[0].prefix;
     let adapted = |sample: &Sample| {
         let row = Row {
