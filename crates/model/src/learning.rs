@@ -2,8 +2,8 @@
 
 use kernel::{Device, Matrix, head, pool, rows};
 use policy::{
-    Batch, Policy, PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions, Scorer,
-    Signals, UpdateReport,
+    Batch, Policy, PolicyError, Request, Sample, SampleProgress, SamplingOptions, Scorer, Signals,
+    UpdateReport,
 };
 use ranks::{RankError, Ranks};
 
@@ -147,13 +147,16 @@ impl Policy for Transformer {
         tokens_max: usize,
         progress: &mut dyn FnMut(SampleProgress),
     ) -> Result<Vec<Vec<Sample>>, PolicyError> {
+        let copy = self.copy_kind(true);
         if tokens_max == 0 || !self.passes_agree() {
-            return self.sample(requests, options, progress);
+            return self
+                .draw(requests, options, copy, None, progress)
+                .map(|(samples, _)| samples);
         }
         let mut training = self.training.take().unwrap_or_else(|| Training::new(self));
         training.kept = None;
         let keep = Some((&mut training.trace, tokens_max));
-        let drawn = self.draw(requests, options, keep, progress);
+        let drawn = self.draw(requests, options, copy, keep, progress);
         let drawn = drawn.map(|(samples, kept)| {
             training.kept = kept;
             samples

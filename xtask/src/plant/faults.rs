@@ -27,8 +27,8 @@ pub(crate) const FAULTS: [Fault; 18] = [
     Fault {
         name: "gradient of the MLP with its sign flipped",
         file: "crates/kernel/src/glu.rs",
-        right: "                *grad_up = grad_act * gate * slope;",
-        wrong: "                *grad_up = -grad_act * gate * slope;",
+        right: "                let grad_up = grad_act * *gate * slope;",
+        wrong: "                let grad_up = -grad_act * *gate * slope;",
         check: "reference",
     },
     Fault {

@@ -129,6 +129,11 @@ impl<'a> Decoding<'a> {
         Ok(!self.active.is_empty())
     }
 
+    /// Reads this copy of the weights from now on.
+    pub(super) fn read_from(&mut self, copied: Option<&'a Copied>) {
+        self.copied = copied;
+    }
+
     pub(super) fn progress(&self) -> SampleProgress {
         self.progress
     }

@@ -10,6 +10,8 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
+
 use kernel::Device;
 use policy::{PolicyError, Request, Sample, SampleProgress, Sampler, SamplingOptions};
 
@@ -64,45 +66,50 @@ impl Sampler for Transformer {
         options: &SamplingOptions,
         progress: &mut dyn FnMut(SampleProgress),
     ) -> Result<Vec<Vec<Sample>>, PolicyError> {
-        self.draw(requests, options, None, progress)
+        self.draw(requests, options, self.copy_kind(false), None, progress)
             .map(|(samples, _)| samples)
     }
 }
 
 impl Transformer {
-    /// Draws completions as [`Sampler::sample`] and keeps what is computed in `trace`, of at most
-    /// so many tokens.
+    /// Draws completions as [`Sampler::sample`], by such a copy of the weights, and keeps what is
+    /// computed in `trace`, of at most so many tokens.
     pub(crate) fn draw(
         &self,
         requests: &[Request],
         options: &SamplingOptions,
+        copy: Option<CopyKind>,
         keep: Option<(&mut Trace, usize)>,
         progress: &mut dyn FnMut(SampleProgress),
     ) -> Result<(Vec<Vec<Sample>>, Option<Kept>), PolicyError> {
         for request in requests {
             self.check_length(request.prefix.len(), options.max_completion_length)?;
         }
-        let copied = self.copy_kind(keep.is_some());
-        let copied = copied.map(|kind| Copied::new(&self.parameters, kind));
+        let copied = OnceCell::new();
+        let fill = |kind| copied.get_or_init(|| Copied::new(&self.parameters, kind));
+        let rounded = copy.filter(|kind| *kind == CopyKind::Rounded);
         let limits = Limits::new(self, requests, options.max_completion_length);
         let keeper = keep.map(|(trace, tokens_max)| Keeper::new(trace, requests, tokens_max));
-        let copied = copied.as_ref();
-        let mut decoding = Decoding::new(self, copied, requests, options, limits, keeper);
+        let rounded = rounded.map(fill);
+        let mut decoding = Decoding::new(self, rounded, requests, options, limits, keeper);
         loop {
             let goes_on = decoding.step()?;
             progress(decoding.progress());
             if !goes_on {
                 return Ok(decoding.finish());
             }
+            // Panels are for steps, the first of which comes now: no first token waits for them.
+            decoding.read_from(copy.map(fill));
         }
     }
 
-    /// What copy of the weights drawing reads: one in panels where all weights are trained, in the
-    /// room of their gradient, of which nothing is held meanwhile.
-    fn copy_kind(&self, keeps: bool) -> Option<CopyKind> {
+    /// What copy of the weights drawing reads: between updates of all weights, one in panels, in
+    /// the room of their gradient, of which nothing is held meanwhile.
+    pub(crate) fn copy_kind(&self, trains: bool) -> Option<CopyKind> {
+        let is_cpu = matches!(self.device(), Device::Cpu(_));
         match self.sampling_dtype {
             Dtype::Bf16 => Some(CopyKind::Rounded),
-            Dtype::F32 => (keeps && self.lora.is_none()).then_some(CopyKind::Panels),
+            Dtype::F32 => (trains && is_cpu && self.lora.is_none()).then_some(CopyKind::Panels),
         }
     }
 }

@@ -104,7 +104,15 @@ fn what_drawing_keeps_is_what_a_forward_pass_computes_in_every_family() {
         let decoder = &model.decoder;
         let mut found = decoder.training_trace(&model.parameters, false);
         let keep = Some((&mut found, usize::MAX));
-        let (groups, kept) = model.draw(&requests, &OPTIONS, keep, &mut |_| {}).unwrap();
+        let (groups, kept) = model
+            .draw(
+                &requests,
+                &OPTIONS,
+                model.copy_kind(true),
+                keep,
+                &mut |_| {},
+            )
+            .unwrap();
         let batch = drawn_batch(&requests, &groups);
         let rows_n = kept.unwrap().rows(&batch).expect("every token is kept");
         found.arrange(&rows_n);
@@ -141,7 +149,15 @@ fn of_more_tokens_than_are_kept_the_first_requests_stay_whole() {
     ] {
         let mut trace = model.decoder.training_trace(&model.parameters, false);
         let keep = Some((&mut trace, tokens_max));
-        let (groups, kept) = model.draw(&requests, &OPTIONS, keep, &mut |_| {}).unwrap();
+        let (groups, kept) = model
+            .draw(
+                &requests,
+                &OPTIONS,
+                model.copy_kind(true),
+                keep,
+                &mut |_| {},
+            )
+            .unwrap();
         assert_eq!(groups, whole, "keeping changes what is drawn");
         let kept = kept.unwrap();
         for count in 1..=requests.len() {
