@@ -1,5 +1,5 @@
-//! The linear map whose weight is copied into panels, for decoding on a processor: what a step reads
-//! lies one after another, which a core fetches by itself.
+//! The linear map whose weight is copied into panels, for decoding on a processor: what a step
+//! reads lies one after another, which a core fetches by itself.
 
 use crate::device::{Cpu, Device};
 use crate::linear::begin;

@@ -1,7 +1,8 @@
 //! How much memory a run plans for, before its first step.
 //!
 //! A run holds the weights, moments and the reference, and the activations of its largest pass;
-//! beside them, at one moment or another, what a rollout, a pass of the reference or an update needs.
+//! beside them, at one moment or another, what a rollout, a pass of the reference or an update
+//! needs.
 
 use crate::generation::{Capacity, LOGITS_MAX, PREFILL_TOKENS_MAX};
 use crate::lora::{LoraOptions, Module};

@@ -78,8 +78,8 @@ impl Optimizer {
         self.step
     }
 
-    /// One update, which uses the gradient up. Refused, and said so by the report, where the gradient is
-    /// not finite.
+    /// One update, which uses the gradient up. Refused, and said so by the report, where the
+    /// gradient is not finite.
     pub(crate) fn update(
         &mut self,
         parameters: &mut Parameters,

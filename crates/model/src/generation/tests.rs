@@ -3,8 +3,9 @@
 use math::Key;
 use policy::{Batch, Policy, Request, Row, Sample, Sampler, SamplingOptions, Scorer};
 
+use super::Kept;
 use super::batch::{Decoding, Limits};
-use crate::decoder::{Copied, CopyKind, Packing, Scratch};
+use crate::decoder::{Copied, CopyKind, Packing, Scratch, Trace};
 use crate::parity::{FAMILIES, largest_difference, open};
 use crate::{Dtype, Transformer};
 
@@ -94,6 +95,18 @@ fn short_requests(model: &Transformer) -> Vec<Request> {
     requests
 }
 
+/// Draws as a rollout in training does.
+fn draw(
+    model: &Transformer,
+    requests: &[Request],
+    keep: Option<(&mut Trace, usize)>,
+) -> (Vec<Vec<Sample>>, Option<Kept>) {
+    let copy = model.copy_kind(true);
+    assert_eq!(copy, Some(CopyKind::Panels));
+    let drawn = model.draw(requests, &OPTIONS, copy, keep, &mut |_| {});
+    drawn.unwrap()
+}
+
 #[test]
 fn what_drawing_keeps_is_what_a_forward_pass_computes_in_every_family() {
     for family in FAMILIES {
@@ -104,15 +117,7 @@ fn what_drawing_keeps_is_what_a_forward_pass_computes_in_every_family() {
         let decoder = &model.decoder;
         let mut found = decoder.training_trace(&model.parameters, false);
         let keep = Some((&mut found, usize::MAX));
-        let (groups, kept) = model
-            .draw(
-                &requests,
-                &OPTIONS,
-                model.copy_kind(true),
-                keep,
-                &mut |_| {},
-            )
-            .unwrap();
+        let (groups, kept) = draw(&model, &requests, keep);
         let batch = drawn_batch(&requests, &groups);
         let rows_n = kept.unwrap().rows(&batch).expect("every token is kept");
         found.arrange(&rows_n);
@@ -149,15 +154,7 @@ fn of_more_tokens_than_are_kept_the_first_requests_stay_whole() {
     ] {
         let mut trace = model.decoder.training_trace(&model.parameters, false);
         let keep = Some((&mut trace, tokens_max));
-        let (groups, kept) = model
-            .draw(
-                &requests,
-                &OPTIONS,
-                model.copy_kind(true),
-                keep,
-                &mut |_| {},
-            )
-            .unwrap();
+        let (groups, kept) = draw(&model, &requests, keep);
         assert_eq!(groups, whole, "keeping changes what is drawn");
         let kept = kept.unwrap();
         for count in 1..=requests.len() {
